@@ -1,0 +1,87 @@
+//! [`Element`]: the two types every kernel serves.
+
+use core::fmt::Debug;
+
+use num_traits::Float;
+
+use crate::math::Math;
+use crate::simd::{Isa, Vector};
+
+/// `f32` or `f64`; sealed, since kernels are compiled for these two.
+pub trait Element: Float + Debug + Default + Send + Sync + Math + compiled::Kernels + 'static {
+    /// The vector of an instruction set with lanes of this type.
+    #[doc(hidden)]
+    type Vector<I: Isa>: Vector<Elem = Self, Isa = I>;
+
+    /// The nearest value of this type.
+    fn from_f64(value: f64) -> Self;
+    /// The same value.
+    fn to_f64(self) -> f64;
+
+    /// Thirty-two elements as four vectors of `f64`; `f32` fills and reads only the first two inputs.
+    #[doc(hidden)]
+    fn widen<I: Isa>(isa: I, x: [Self::Vector<I>; 4]) -> [I::F64; 4];
+}
+
+impl Element for f32 {
+    type Vector<I: Isa> = I::F32;
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        value as Self
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    #[inline(always)]
+    fn widen<I: Isa>(isa: I, [first, second, ..]: [I::F32; 4]) -> [I::F64; 4] {
+        let ([a, b], [c, d]) = (isa.widen(first), isa.widen(second));
+        [a, b, c, d]
+    }
+}
+
+impl Element for f64 {
+    type Vector<I: Isa> = I::F64;
+    #[inline(always)]
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn widen<I: Isa>(_isa: I, x: [I::F64; 4]) -> [I::F64; 4] {
+        x
+    }
+}
+
+/// What makes generic public functions compile once: each family's kernels as methods of `f32` and `f64`.
+pub(crate) mod compiled {
+    /// Every family's compiled kernels; also what seals [`Element`](super::Element).
+    pub trait Kernels: crate::activation::Compiled + crate::math::Compiled {}
+    impl Kernels for f32 {}
+    impl Kernels for f64 {}
+}
+
+/// Declares a trait whose methods are generic functions compiled here, once for `f32` and once for `f64`.
+///
+/// A generic public function is compiled in the caller's crate, at the caller's optimisation level and anew in
+/// every test binary. So public functions check their arguments and hand over to such a method, whose body is not
+/// generic and not inlined.
+macro_rules! compiled_once {
+    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $Type:ty),* $(,)?) $(-> $Output:ty)? = $function:path;)*) => {
+        /// This family's kernels, compiled in this crate.
+        #[doc(hidden)]
+        pub trait Compiled: Sized {
+            $($(#[$doc])* fn $name($($argument: $Type),*) $(-> $Output)?;)*
+        }
+        impl Compiled for f32 {
+            $(#[inline(never)] fn $name($($argument: $Type),*) $(-> $Output)? { $function($($argument),*) })*
+        }
+        impl Compiled for f64 {
+            $(#[inline(never)] fn $name($($argument: $Type),*) $(-> $Output)? { $function($($argument),*) })*
+        }
+    };
+}
+pub(crate) use compiled_once;

@@ -1,0 +1,18 @@
+//! SIMD kernels that keep gradients from exploding and from vanishing, for Rust code that trains networks on CPUs.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+pub mod activation;
+mod element;
+mod error;
+pub mod math;
+mod parallel;
+pub mod shape;
+mod simd;
+
+pub use activation::Activation;
+pub use element::Element;
+pub use error::Error;
+pub use shape::RowShape;
+pub use simd::Level;

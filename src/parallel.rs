@@ -1,0 +1,155 @@
+//! The only threading: halving joins on rayon's current pool, over blocks that do not depend on the thread count.
+
+use crate::simd::InOut;
+
+/// Elements from which an element-wise kernel of a few instructions is worth a second thread. Waking one costs
+/// about ten microseconds, in which one thread moves 256 KiB from L2.
+pub(crate) const PARALLEL_BLOCK: usize = 32 * 1024;
+
+/// Data that can be cut in two, such as slices or several slices side by side.
+pub(crate) trait Split: Sized + Send {
+    /// Number of places to cut plus one.
+    fn len(&self) -> usize;
+    /// The first `mid` and the others; panics where `mid > len`.
+    fn split_at(self, mid: usize) -> (Self, Self);
+}
+
+impl<T: Sync> Split for &[T] {
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        <[T]>::split_at(self, mid)
+    }
+}
+
+impl<T: Send> Split for &mut [T] {
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        self.split_at_mut(mid)
+    }
+}
+
+impl<T: Send + Sync> Split for InOut<'_, T> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        self.split_at(mid)
+    }
+}
+
+/// Two that are cut at the same place.
+impl<A: Split, B: Split> Split for (A, B) {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let ((a, c), (b, d)) = (self.0.split_at(mid), self.1.split_at(mid));
+        ((a, b), (c, d))
+    }
+}
+
+/// Three that are cut at the same place.
+impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let ((a, d), (b, e), (c, f)) = (self.0.split_at(mid), self.1.split_at(mid), self.2.split_at(mid));
+        ((a, b, c), (d, e, f))
+    }
+}
+
+/// Rows of `width` elements that are never cut apart; its length is the number of rows.
+#[derive(Debug)]
+pub(crate) struct Rows<S> {
+    /// The elements of all rows.
+    pub(crate) data: S,
+    /// Elements of a row, at least 1.
+    pub(crate) width: usize,
+}
+
+impl<S: Split> Split for Rows<S> {
+    fn len(&self) -> usize {
+        self.data.len() / self.width
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (first, second) = self.data.split_at(mid * self.width);
+        (Self { data: first, width: self.width }, Self { data: second, width: self.width })
+    }
+}
+
+/// Runs two closures, at the same time where the pool has a thread to spare.
+#[cfg(feature = "rayon")]
+pub(crate) fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    rayon::join(a, b)
+}
+
+/// Runs two closures, one after the other.
+#[cfg(not(feature = "rayon"))]
+pub(crate) fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    (a(), b())
+}
+
+/// Threads of the current pool.
+#[cfg(feature = "rayon")]
+pub(crate) fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Threads of the current pool.
+#[cfg(not(feature = "rayon"))]
+pub(crate) fn threads() -> usize {
+    1
+}
+
+/// Calls `f` on pieces of `data` of about `block` that together are all of it: for element-wise work, whose result
+/// does not depend on where it is cut.
+pub(crate) fn for_each<S: Split>(data: S, block: usize, f: impl Fn(S) + Sync) {
+    fn halve<S: Split>(data: S, block: usize, f: &(impl Fn(S) + Sync)) {
+        match middle(data.len(), block) {
+            Some(mid) => {
+                let (first, second) = data.split_at(mid);
+                join(|| halve(first, block, f), || halve(second, block, f));
+            }
+            None => f(data),
+        }
+    }
+    if data.len() <= block || threads() == 1 { f(data) } else { halve(data, block, &f) }
+}
+
+/// Calls `f` on each block of `data` and merges the results two by two, by a tree that only depends on the length:
+/// the same bits for any number of threads.
+pub(crate) fn reduce<S: Split, R: Send>(
+    data: S,
+    block: usize,
+    f: impl Fn(S) -> R + Sync,
+    merge: impl Fn(R, R) -> R + Sync,
+) -> R {
+    fn halve<S: Split, R: Send>(
+        data: S,
+        block: usize,
+        parallel: bool,
+        f: &(impl Fn(S) -> R + Sync),
+        merge: &(impl Fn(R, R) -> R + Sync),
+    ) -> R {
+        let Some(mid) = middle(data.len(), block) else { return f(data) };
+        let (first, second) = data.split_at(mid);
+        let (a, b) = if parallel {
+            join(|| halve(first, block, parallel, f, merge), || halve(second, block, parallel, f, merge))
+        } else {
+            (halve(first, block, parallel, f, merge), halve(second, block, parallel, f, merge))
+        };
+        merge(a, b)
+    }
+    let parallel = data.len() > block && threads() > 1;
+    halve(data, block, parallel, &f, &merge)
+}
+
+/// Where to cut `len` so that the first part is whole blocks, or `None` for a single block.
+fn middle(len: usize, block: usize) -> Option<usize> {
+    (len > block).then(|| len.div_ceil(block) / 2 * block)
+}

@@ -1,0 +1,238 @@
+//! Vectors of one logical width, 512 bits, made in three ways; the only `unsafe` code of the crate.
+//!
+//! A kernel is a type that implements [`Kernel`], written once over [`Isa`] and [`Vector`]; [`dispatch`] enters
+//! it with the instruction set of an [`Active`] level. Everything a kernel calls must be `#[inline(always)]`,
+//! closures included: a function that is not inlined falls out of the feature set and is compiled for SSE2.
+
+#![allow(unsafe_code, reason = "the instruction sets are reached here and nowhere else")]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod level;
+mod portable;
+mod slices;
+
+use core::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::Element;
+
+pub use level::Level;
+pub(crate) use level::{Active, dispatch};
+pub(crate) use slices::{
+    InOut, Store, StoreInto, fold_f64, fold2_f64, inlined, lane_by_lane, load, load_partial, map, map2, max,
+    splat, widen, widen_partial,
+};
+
+/// The proof that the CPU has an instruction set, and the vectors that come with it.
+pub trait Isa: Copy + Send + Sync + 'static {
+    /// Sixteen lanes of `f32`.
+    type F32: Vector<Elem = f32, Isa = Self>;
+    /// Eight lanes of `f64`.
+    type F64: Vector<Elem = f64, Isa = Self>;
+    /// The level this proof stands for, for constants that differ by level (tile sizes).
+    const LEVEL: Level;
+
+    /// The sixteen lanes as their low and their high half.
+    fn widen(self, x: Self::F32) -> [Self::F64; 2];
+    /// Two halves rounded to `f32` and joined.
+    fn narrow(self, x: [Self::F64; 2]) -> Self::F32;
+    /// Asks for the cache line that holds `address`; never faults.
+    fn prefetch<T>(self, address: *const T);
+    /// Orders streaming stores before later stores of this thread.
+    fn fence(self);
+}
+
+/// A vector of [`LANES`](Vector::LANES) elements: operators act lane by lane, also with one element.
+///
+/// A vector only comes from an [`Isa`], so it is itself the proof that its instructions exist.
+pub trait Vector:
+    Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + Add<Self::Elem, Output = Self>
+    + Sub<Self::Elem, Output = Self>
+    + Mul<Self::Elem, Output = Self>
+    + Div<Self::Elem, Output = Self>
+{
+    /// Type of a lane.
+    type Elem: Element;
+    /// The instruction set that makes this vector.
+    type Isa: Isa;
+    /// Result of a comparison.
+    type Mask: Mask<Self>;
+    /// Number of lanes: 64 bytes' worth.
+    const LANES: usize;
+
+    /// The instruction set, proven by this vector's existence.
+    fn isa(self) -> Self::Isa;
+    /// `value` in every lane.
+    fn new(isa: Self::Isa, value: Self::Elem) -> Self;
+    /// `value` in every lane; `self` only proves the instruction set.
+    #[inline(always)]
+    fn splat(self, value: Self::Elem) -> Self {
+        Self::new(self.isa(), value)
+    }
+
+    /// `self · b + c`, rounded once (twice on a portable level without FMA).
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `self · b − c`, rounded as [`mul_add`](Vector::mul_add).
+    fn mul_sub(self, b: Self, c: Self) -> Self;
+    /// `c − self · b`, rounded as [`mul_add`](Vector::mul_add).
+    fn neg_mul_add(self, b: Self, c: Self) -> Self;
+    /// Square root, correctly rounded.
+    fn sqrt(self) -> Self;
+    /// Magnitude; clears the sign bit of NaN too.
+    fn abs(self) -> Self;
+    /// Magnitude of `self` with the sign bit of `sign`.
+    fn copysign(self, sign: Self) -> Self;
+    /// Nearest integer, ties to even, the sign of zero kept.
+    fn round(self) -> Self;
+    /// The smaller; **`other` where either is NaN** (so put the data second where NaN must propagate).
+    fn min(self, other: Self) -> Self;
+    /// The larger; **`other` where either is NaN** (so put the data second where NaN must propagate).
+    fn max(self, other: Self) -> Self;
+
+    /// `self < other`, false where either is NaN.
+    fn lt(self, other: Self) -> Self::Mask;
+    /// `self ≤ other`, false where either is NaN.
+    fn le(self, other: Self) -> Self::Mask;
+    /// `self > other`, false where either is NaN.
+    #[inline(always)]
+    fn gt(self, other: Self) -> Self::Mask {
+        other.lt(self)
+    }
+    /// `self ≥ other`, false where either is NaN.
+    #[inline(always)]
+    fn ge(self, other: Self) -> Self::Mask {
+        other.le(self)
+    }
+    /// `self == other`, false where either is NaN.
+    fn eq(self, other: Self) -> Self::Mask;
+    /// True where NaN.
+    fn is_nan(self) -> Self::Mask;
+
+    /// `2^self` for integral lanes whose power is a normal number.
+    fn pow2(self) -> Self;
+    /// `self · 2^n` for integral `n` of at most twice the exponent range, rounded once, subnormals included.
+    fn ldexp(self, n: Self) -> Self;
+    /// `(m, e)` with `self = m · 2^e` and `m` in [2/3, 4/3), for positive normal finite lanes.
+    fn split_exponent(self) -> (Self, Self);
+    /// Clears the low half of the mantissa (12 bits of `f32`, 27 of `f64`), so that products of two such are exact.
+    fn clear_low(self) -> Self;
+
+    /// Reads [`LANES`](Vector::LANES) elements.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of `LANES` elements.
+    unsafe fn load(isa: Self::Isa, from: *const Self::Elem) -> Self;
+    /// Reads `len` elements; the other lanes are zero.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of `len` elements and `len <= LANES`.
+    unsafe fn load_partial(isa: Self::Isa, from: *const Self::Elem, len: usize) -> Self;
+    /// Writes [`LANES`](Vector::LANES) elements.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `LANES` elements.
+    unsafe fn store(self, to: *mut Self::Elem);
+    /// Writes the first `len` lanes.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `len` elements and `len <= LANES`.
+    unsafe fn store_partial(self, to: *mut Self::Elem, len: usize);
+    /// Writes past the caches; [`Isa::fence`] must follow before another thread reads.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `LANES` elements and aligned to 64 bytes.
+    unsafe fn stream(self, to: *mut Self::Elem);
+
+    /// Joins all lanes by one halving tree: lane `i` with lane `i + half`, the same on every level.
+    #[inline(always)]
+    fn reduce(self, join: impl Fn(Self::Elem, Self::Elem) -> Self::Elem) -> Self::Elem {
+        let mut lanes = [<Self::Elem as num_traits::Zero>::zero(); MAX_LANES];
+        // SAFETY: `lanes` has room for the lanes of every vector type.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        let mut half = Self::LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] = join(lanes[lane], lanes[lane + half]);
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+    /// Sum of all lanes by the halving tree.
+    #[inline(always)]
+    fn sum(self) -> Self::Elem {
+        self.reduce(
+            #[inline(always)]
+            |a, b| a + b,
+        )
+    }
+}
+
+/// Lanes of the widest vector: `f32` in 512 bits.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// One bit a lane, from a comparison of vectors `V`.
+pub trait Mask<V>: Copy {
+    /// `if_true` where set, else `if_false`.
+    fn select(self, if_true: V, if_false: V) -> V;
+    /// Set where both are.
+    fn and(self, other: Self) -> Self;
+    /// Set where either is.
+    fn or(self, other: Self) -> Self;
+    /// Set where this is not.
+    fn not(self) -> Self;
+    /// Whether any lane is set.
+    fn any(self) -> bool;
+    /// Whether every lane is set.
+    fn all(self) -> bool;
+}
+
+/// Vector code for every instruction set: [`dispatch`] calls `run` inside a function that has the features.
+pub(crate) trait Kernel {
+    /// What the kernel returns.
+    type Output;
+    /// The code; mark it and all it calls `#[inline(always)]`.
+    fn run<I: Isa>(self, isa: I) -> Self::Output;
+}
+
+/// Implements the arithmetic operators of a vector by its own functions, between vectors and with one element.
+macro_rules! operators {
+    ($Vector:ident, $Elem:ident) => {
+        operators!(@binary $Vector, $Elem, Add, add);
+        operators!(@binary $Vector, $Elem, Sub, sub);
+        operators!(@binary $Vector, $Elem, Mul, mul);
+        operators!(@binary $Vector, $Elem, Div, div);
+        impl core::ops::Neg for $Vector {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                $Vector::negate(self)
+            }
+        }
+    };
+    (@binary $Vector:ident, $Elem:ident, $Operator:ident, $function:ident) => {
+        impl core::ops::$Operator for $Vector {
+            type Output = Self;
+            #[inline(always)]
+            fn $function(self, other: Self) -> Self {
+                $Vector::$function(self, other)
+            }
+        }
+        impl core::ops::$Operator<$Elem> for $Vector {
+            type Output = Self;
+            #[inline(always)]
+            fn $function(self, other: $Elem) -> Self {
+                $Vector::$function(self, self.splat(other))
+            }
+        }
+    };
+}
+use operators;
