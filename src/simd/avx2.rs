@@ -132,7 +132,7 @@ fn first_lanes_32(len: usize) -> (__m256i, __m256i) {
 
 impl F32x16 {
     #[inline(always)]
-    fn constant(value: f32) -> Self {
+    fn all(value: f32) -> Self {
         Self(cpu!(_mm256_set1_ps(value)), cpu!(_mm256_set1_ps(value)))
     }
     #[inline(always)]
@@ -165,7 +165,7 @@ impl F32x16 {
     }
     #[inline(always)]
     fn negate(self) -> Self {
-        both!(Self: _mm256_xor_ps(self, Self::constant(-0.0)))
+        both!(Self: _mm256_xor_ps(self, Self::all(-0.0)))
     }
 }
 
@@ -187,7 +187,7 @@ impl Vector for F32x16 {
     }
     #[inline(always)]
     fn new(_isa: Avx2, value: f32) -> Self {
-        Self::constant(value)
+        Self::all(value)
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
@@ -207,11 +207,11 @@ impl Vector for F32x16 {
     }
     #[inline(always)]
     fn abs(self) -> Self {
-        both!(Self: _mm256_andnot_ps(Self::constant(-0.0), self))
+        both!(Self: _mm256_andnot_ps(Self::all(-0.0), self))
     }
     #[inline(always)]
     fn copysign(self, sign: Self) -> Self {
-        let bit = both!(Self: _mm256_and_ps(sign, Self::constant(-0.0)));
+        let bit = both!(Self: _mm256_and_ps(sign, Self::all(-0.0)));
         both!(Self: _mm256_or_ps(self.abs(), bit))
     }
     #[inline(always)]
@@ -362,7 +362,7 @@ fn first_lanes_64(len: usize) -> (__m256i, __m256i) {
 
 impl F64x8 {
     #[inline(always)]
-    fn constant(value: f64) -> Self {
+    fn all(value: f64) -> Self {
         Self(cpu!(_mm256_set1_pd(value)), cpu!(_mm256_set1_pd(value)))
     }
     #[inline(always)]
@@ -395,7 +395,7 @@ impl F64x8 {
     }
     #[inline(always)]
     fn negate(self) -> Self {
-        both!(Self: _mm256_xor_pd(self, Self::constant(-0.0)))
+        both!(Self: _mm256_xor_pd(self, Self::all(-0.0)))
     }
 }
 
@@ -413,7 +413,7 @@ impl Vector for F64x8 {
     }
     #[inline(always)]
     fn new(_isa: Avx2, value: f64) -> Self {
-        Self::constant(value)
+        Self::all(value)
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
@@ -433,11 +433,11 @@ impl Vector for F64x8 {
     }
     #[inline(always)]
     fn abs(self) -> Self {
-        both!(Self: _mm256_andnot_pd(Self::constant(-0.0), self))
+        both!(Self: _mm256_andnot_pd(Self::all(-0.0), self))
     }
     #[inline(always)]
     fn copysign(self, sign: Self) -> Self {
-        let bit = both!(Self: _mm256_and_pd(sign, Self::constant(-0.0)));
+        let bit = both!(Self: _mm256_and_pd(sign, Self::all(-0.0)));
         both!(Self: _mm256_or_pd(self.abs(), bit))
     }
     #[inline(always)]
@@ -489,7 +489,7 @@ impl Vector for F64x8 {
         let offset =
             both!(Integers: _mm256_srli_epi64::<52>(both!(Integers: _mm256_sub_epi64(bits, two_thirds))));
         // 2^52 with the offset exponent as its low bits is 2^52 + offset as a number.
-        let two_to_52 = Self::constant(4_503_599_627_370_496.0).to_bits();
+        let two_to_52 = Self::all(4_503_599_627_370_496.0).to_bits();
         let number = Self::from_bits(both!(Integers: _mm256_or_si256(offset, two_to_52)));
         let exponent = number - 4_503_599_627_371_520.0;
         let shifted = both!(Integers: _mm256_slli_epi64::<52>(both!(Integers: _mm256_sub_epi64(offset, Self::integers(1024)))));

@@ -115,7 +115,7 @@ fn first_lanes_32(len: usize) -> __mmask16 {
 
 impl F32x16 {
     #[inline(always)]
-    fn constant(value: f32) -> Self {
+    fn all(value: f32) -> Self {
         Self(cpu!(_mm512_set1_ps(value)))
     }
     #[inline(always)]
@@ -136,7 +136,7 @@ impl F32x16 {
     }
     #[inline(always)]
     fn negate(self) -> Self {
-        Self(cpu!(_mm512_xor_ps(self.0, Self::constant(-0.0).0)))
+        Self(cpu!(_mm512_xor_ps(self.0, Self::all(-0.0).0)))
     }
 }
 
@@ -154,7 +154,7 @@ impl Vector for F32x16 {
     }
     #[inline(always)]
     fn new(_isa: Avx512, value: f32) -> Self {
-        Self::constant(value)
+        Self::all(value)
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
@@ -174,11 +174,11 @@ impl Vector for F32x16 {
     }
     #[inline(always)]
     fn abs(self) -> Self {
-        Self(cpu!(_mm512_andnot_ps(Self::constant(-0.0).0, self.0)))
+        Self(cpu!(_mm512_andnot_ps(Self::all(-0.0).0, self.0)))
     }
     #[inline(always)]
     fn copysign(self, sign: Self) -> Self {
-        let bit = cpu!(_mm512_and_ps(sign.0, Self::constant(-0.0).0));
+        let bit = cpu!(_mm512_and_ps(sign.0, Self::all(-0.0).0));
         Self(cpu!(_mm512_or_ps(self.abs().0, bit)))
     }
     #[inline(always)]
@@ -307,7 +307,7 @@ fn first_lanes_64(len: usize) -> __mmask8 {
 
 impl F64x8 {
     #[inline(always)]
-    fn constant(value: f64) -> Self {
+    fn all(value: f64) -> Self {
         Self(cpu!(_mm512_set1_pd(value)))
     }
     #[inline(always)]
@@ -328,7 +328,7 @@ impl F64x8 {
     }
     #[inline(always)]
     fn negate(self) -> Self {
-        Self(cpu!(_mm512_xor_pd(self.0, Self::constant(-0.0).0)))
+        Self(cpu!(_mm512_xor_pd(self.0, Self::all(-0.0).0)))
     }
 }
 
@@ -346,7 +346,7 @@ impl Vector for F64x8 {
     }
     #[inline(always)]
     fn new(_isa: Avx512, value: f64) -> Self {
-        Self::constant(value)
+        Self::all(value)
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
@@ -366,11 +366,11 @@ impl Vector for F64x8 {
     }
     #[inline(always)]
     fn abs(self) -> Self {
-        Self(cpu!(_mm512_andnot_pd(Self::constant(-0.0).0, self.0)))
+        Self(cpu!(_mm512_andnot_pd(Self::all(-0.0).0, self.0)))
     }
     #[inline(always)]
     fn copysign(self, sign: Self) -> Self {
-        let bit = cpu!(_mm512_and_pd(sign.0, Self::constant(-0.0).0));
+        let bit = cpu!(_mm512_and_pd(sign.0, Self::all(-0.0).0));
         Self(cpu!(_mm512_or_pd(self.abs().0, bit)))
     }
     #[inline(always)]

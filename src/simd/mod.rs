@@ -78,6 +78,12 @@ pub trait Vector:
         Self::new(self.isa(), value)
     }
 
+    /// The nearest element to `value` in every lane.
+    #[inline(always)]
+    fn constant(self, value: f64) -> Self {
+        self.splat(Self::Elem::from_f64(value))
+    }
+
     /// `self · b + c`, rounded once (twice on a portable level without FMA).
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self · b − c`, rounded as [`mul_add`](Vector::mul_add).
@@ -115,6 +121,11 @@ pub trait Vector:
     fn eq(self, other: Self) -> Self::Mask;
     /// True where NaN.
     fn is_nan(self) -> Self::Mask;
+    /// `self` limited to `[lowest, highest]`, NaN kept.
+    #[inline(always)]
+    fn clamp(self, lowest: Self, highest: Self) -> Self {
+        highest.min(lowest.max(self))
+    }
 
     /// `2^self` for integral lanes whose power is a normal number.
     fn pow2(self) -> Self;

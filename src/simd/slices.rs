@@ -30,7 +30,7 @@ impl Store {
 /// An input and an output of the same length, which may be the same slice: one kernel serves out of place and in
 /// place.
 #[derive(Debug)]
-pub(crate) struct InOut<'a, T> {
+pub struct InOut<'a, T> {
     input: *const T,
     output: *mut T,
     len: usize,
@@ -46,7 +46,7 @@ impl<'a, T> InOut<'a, T> {
     ///
     /// # Panics
     /// Where the lengths differ: callers have checked them.
-    pub(crate) fn new(input: &'a [T], output: &'a mut [T]) -> Self {
+    pub fn new(input: &'a [T], output: &'a mut [T]) -> Self {
         assert_eq!(input.len(), output.len());
         Self {
             input: input.as_ptr(),
