@@ -16,3 +16,9 @@ pub use element::Element;
 pub use error::Error;
 pub use shape::RowShape;
 pub use simd::Level;
+
+/// Every formula of the crate, one value at a time: the textbook that the kernels are checked against.
+pub mod reference {
+    pub use crate::activation::reference as activation;
+    pub use crate::math::reference as math;
+}

@@ -1,5 +1,7 @@
 //! The curves over vectors, and the three loops that all of them share.
 
+use num_traits::One;
+
 use super::Activation;
 use crate::Element;
 use crate::math::Elementary;
@@ -292,6 +294,16 @@ fn gate<V: Vector>(x: V) -> V {
     x.clamp(x.constant(-GATE_LIMIT), x.constant(GATE_LIMIT))
 }
 
+/// (σ(x), 1 − σ(x)) without cancellation in either, from one exponential and one division.
+#[inline(always)]
+fn sigmoid_and_rest<V: Vector>(x: V) -> (V, V) {
+    let e = (-x.abs()).exp();
+    let larger = x.constant(1.0) / (e + V::Elem::one());
+    let smaller = e * larger;
+    let left = x.lt(x.constant(0.0));
+    (left.select(smaller, larger), left.select(larger, smaller))
+}
+
 #[derive(Clone, Copy)]
 struct Gelu;
 
@@ -331,8 +343,8 @@ impl<T: Element> Curve<T> for GeluTanh {
         let square = x * x;
         let cubic = square.mul_add(x.constant(Self::RATE * Self::CUBIC), x.constant(Self::RATE));
         let slope = square.mul_add(x.constant(3.0 * Self::RATE * Self::CUBIC), x.constant(Self::RATE));
-        let s = (x * cubic).sigmoid();
-        dy * (x * slope * s).mul_add(x.constant(1.0) - s, s)
+        let (s, rest) = sigmoid_and_rest(x * cubic);
+        dy * (x * slope * s).mul_add(rest, s)
     }
 }
 
@@ -348,8 +360,8 @@ impl<T: Element> Curve<T> for Silu {
     #[inline(always)]
     fn gradient<V: Vector<Elem = T>>(self, x: V, dy: V) -> V {
         let x = gate(x);
-        let s = x.sigmoid();
-        dy * (x * s).mul_add(x.constant(1.0) - s, s)
+        let (s, rest) = sigmoid_and_rest(x);
+        dy * (x * s).mul_add(rest, s)
     }
 }
 
@@ -432,8 +444,9 @@ impl<T: Element> Curve<T> for Softsign {
     }
     #[inline(always)]
     fn gradient<V: Vector<Elem = T>>(self, x: V, dy: V) -> V {
-        let denominator = x.abs() + T::one();
-        dy / (denominator * denominator)
+        // The reciprocal twice: the square of the denominator would overflow where the result is still a number.
+        let rest = x.constant(1.0) / (x.abs() + T::one());
+        dy * rest * rest
     }
 }
 

@@ -14,7 +14,6 @@ use crate::simd::{self, Active, InOut, Isa, Kernel, Vector};
 
 /// The elementary functions of an element type, lane by lane: what [`Elementary`] calls.
 #[doc(hidden)]
-#[expect(missing_docs, reason = "documented as methods of `Elementary`")]
 pub trait Math: Sized {
     fn exp<V: Vector<Elem = Self>>(x: V) -> V;
     fn expm1<V: Vector<Elem = Self>>(x: V) -> V;

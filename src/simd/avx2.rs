@@ -6,7 +6,7 @@ use super::{Isa, Kernel, Level, Mask, Vector, operators};
 
 /// The proof that the CPU has AVX2, FMA and BMI2.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx2(());
+pub(super) struct Avx2(());
 
 impl Avx2 {
     #[cfg(feature = "std")]
@@ -109,11 +109,11 @@ fn narrow_half(x: F64x8) -> __m256 {
 
 /// Sixteen `f32`.
 #[derive(Clone, Copy, Debug)]
-pub struct F32x16(__m256, __m256);
+pub(super) struct F32x16(__m256, __m256);
 
 /// All bits of a lane set or clear.
 #[derive(Clone, Copy, Debug)]
-pub struct Mask32(__m256, __m256);
+pub(super) struct Mask32(__m256, __m256);
 
 /// Masks of the first `len` of sixteen lanes.
 #[inline(always)]
@@ -342,11 +342,11 @@ impl Mask<F32x16> for Mask32 {
 
 /// Eight `f64`.
 #[derive(Clone, Copy, Debug)]
-pub struct F64x8(__m256d, __m256d);
+pub(super) struct F64x8(__m256d, __m256d);
 
 /// All bits of a lane set or clear.
 #[derive(Clone, Copy, Debug)]
-pub struct Mask64(__m256d, __m256d);
+pub(super) struct Mask64(__m256d, __m256d);
 
 /// Masks of the first `len` of eight lanes.
 #[inline(always)]

@@ -6,7 +6,7 @@ use super::{Isa, Kernel, Level, Mask, Vector, operators};
 
 /// The proof that the CPU has AVX-512 F, VL, DQ and BW, and what came before.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512(());
+pub(super) struct Avx512(());
 
 impl Avx512 {
     #[cfg(feature = "std")]
@@ -101,11 +101,11 @@ impl Isa for Avx512 {
 
 /// Sixteen `f32`.
 #[derive(Clone, Copy, Debug)]
-pub struct F32x16(__m512);
+pub(super) struct F32x16(__m512);
 
 /// One bit a lane.
 #[derive(Clone, Copy, Debug)]
-pub struct Mask32(__mmask16);
+pub(super) struct Mask32(__mmask16);
 
 /// The mask of the first `len` of 16 lanes.
 #[inline(always)]
@@ -293,11 +293,11 @@ impl Mask<F32x16> for Mask32 {
 
 /// Eight `f64`.
 #[derive(Clone, Copy, Debug)]
-pub struct F64x8(__m512d);
+pub(super) struct F64x8(__m512d);
 
 /// One bit a lane.
 #[derive(Clone, Copy, Debug)]
-pub struct Mask64(__mmask8);
+pub(super) struct Mask64(__mmask8);
 
 /// The mask of the first `len` of 8 lanes.
 #[inline(always)]

@@ -6,7 +6,7 @@ use super::{Isa, Level, Mask, Vector, operators};
 
 /// The proof of nothing: this level runs everywhere.
 #[derive(Clone, Copy, Debug)]
-pub struct Portable;
+pub(super) struct Portable;
 
 impl Isa for Portable {
     type F32 = F32x16;
@@ -49,11 +49,11 @@ macro_rules! portable_vector {
      two_to_mantissa $two_to_mantissa:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
-        pub struct $Vector($Wide);
+        pub(super) struct $Vector($Wide);
 
         /// All bits of a lane set or clear.
         #[derive(Clone, Copy, Debug)]
-        pub struct $Mask($Wide);
+        pub(super) struct $Mask($Wide);
 
         impl $Vector {
             #[inline(always)]

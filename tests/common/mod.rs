@@ -1,0 +1,159 @@
+//! What every family's tests share: levels and pools to run at, guarded buffers, and the one tolerance table.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use steadygrad::{Element, Level};
+
+/// How far a result may be from the exact value: the larger of both bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// In units in the last place of the exact value.
+    pub ulp: f64,
+    /// Absolute, in epsilons of the type: for results that cancel.
+    pub epsilons: f64,
+}
+
+/// The one tolerance table; portable levels round each multiply-add twice.
+pub mod tolerance {
+    use super::Tolerance;
+
+    /// Copies and selections.
+    pub const EXACT: Tolerance = Tolerance { ulp: 0.0, epsilons: 0.0 };
+    /// Activations and their derivatives.
+    pub const ACTIVATION: Tolerance = Tolerance { ulp: 4.5, epsilons: 0.0 };
+    /// Activations and derivatives that cancel: relative to the magnitude of what cancels.
+    pub const ACTIVATION_CANCELLING: Tolerance = Tolerance { ulp: 4.5, epsilons: 4.0 };
+}
+
+/// Runs `body` at every level this CPU has.
+pub fn each_level(mut body: impl FnMut(Level)) {
+    for level in Level::available() {
+        Level::scoped(level, || body(level)).expect("the level is available");
+    }
+}
+
+/// Runs `body` in pools of 1, 2, 3 and 7 threads.
+pub fn each_pool(body: impl Fn(usize) + Sync) {
+    for threads in [1, 2, 3, 7] {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| body(threads));
+    }
+}
+
+/// Lengths that reach every tail of every vector width.
+pub fn lengths() -> impl Iterator<Item = usize> {
+    0..=2 * 64 + 16 + 1
+}
+
+/// A buffer of NaN inside canaries, `offset` elements into its allocation: an unwritten or overrun element fails.
+pub struct Guarded<T> {
+    data: Vec<T>,
+    offset: usize,
+}
+
+const GUARD: usize = 20;
+
+impl<T: Element> Guarded<T> {
+    pub fn new(len: usize, offset: usize) -> Self {
+        let mut data = vec![Self::canary(); GUARD + offset + len + GUARD];
+        data[GUARD + offset..][..len].fill(T::nan());
+        Self { data, offset: GUARD + offset }
+    }
+
+    /// A buffer that holds `values`.
+    pub fn of(values: &[T], offset: usize) -> Self {
+        let mut guarded = Self::new(values.len(), offset);
+        guarded.slice().copy_from_slice(values);
+        guarded
+    }
+
+    fn canary() -> T {
+        T::from_f64(-12345.0)
+    }
+
+    pub fn slice(&mut self) -> &mut [T] {
+        let end = self.data.len() - GUARD;
+        &mut self.data[self.offset..end]
+    }
+
+    /// The contents, after a look at the canaries.
+    pub fn checked(&self) -> &[T] {
+        let end = self.data.len() - GUARD;
+        let outside = self.data[..self.offset].iter().chain(&self.data[end..]);
+        assert!(outside.copied().all(|v| v == Self::canary()), "a canary was overwritten");
+        &self.data[self.offset..end]
+    }
+
+    /// Whether nothing was written since [`new`](Self::new).
+    pub fn is_untouched(&self) -> bool {
+        self.checked().iter().all(|v| v.is_nan())
+    }
+}
+
+/// Distance between `actual` and `exact` in units in the last place of `T` at `exact`; 0 where both are NaN or the
+/// same infinity, infinite where only one is.
+pub fn ulps<T: Element>(actual: T, exact: f64) -> f64 {
+    let actual = actual.to_f64();
+    if actual.is_nan() && exact.is_nan() || actual == exact {
+        return 0.0;
+    }
+    // An exact value past the largest number rounds to infinity.
+    if T::from_f64(exact).to_f64() == actual {
+        return 0.0;
+    }
+    if !actual.is_finite() || !exact.is_finite() {
+        return f64::INFINITY;
+    }
+    (actual - exact).abs() / ulp::<T>(exact)
+}
+
+/// The spacing of `T` at `value`.
+pub fn ulp<T: Element>(value: f64) -> f64 {
+    let smallest = T::min_positive_value().to_f64();
+    let magnitude = value.abs().max(smallest).min(T::max_value().to_f64());
+    2.0_f64.powi(magnitude.log2().floor() as i32) * T::epsilon().to_f64()
+}
+
+/// Fails where `actual` is further from `exact` than `tolerance` allows.
+#[track_caller]
+pub fn assert_close<T: Element>(
+    actual: T,
+    exact: f64,
+    tolerance: Tolerance,
+    context: impl FnOnce() -> String,
+) {
+    let distance = ulps(actual, exact);
+    let within = distance <= tolerance.ulp
+        || (actual.to_f64() - exact).abs() <= tolerance.epsilons * T::epsilon().to_f64();
+    assert!(within, "{actual:?} is {distance:.2} ULP from {exact:e}: {}", context());
+}
+
+/// Fails where two slices differ in any bit, NaN being NaN.
+#[track_caller]
+pub fn assert_same_bits<T: Element>(a: &[T], b: &[T], context: impl Fn() -> String) {
+    assert_eq!(a.len(), b.len());
+    for (i, (&a, &b)) in a.iter().zip(b).enumerate() {
+        let same = a.is_nan() && b.is_nan() || a == b && a.is_sign_negative() == b.is_sign_negative();
+        assert!(same, "{a:?} and {b:?} differ at {i}: {}", context());
+    }
+}
+
+/// Deterministic numbers of a normal-like distribution with the given deviation.
+pub fn numbers<T: Element>(seed: u64, len: usize, deviation: f64) -> Vec<T> {
+    use rand::RngExt;
+    use rand::SeedableRng;
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    (0..len)
+        .map(|_| T::from_f64((0..4).map(|_| rng.random_range(-1.0..1.0)).sum::<f64>() * deviation))
+        .collect()
+}
+
+/// Special values of `T`: zeros, infinities, NaN, the smallest, the largest, and kinks of the activations.
+pub fn special_values<T: Element>() -> Vec<T> {
+    let tiny = T::min_positive_value();
+    let half = T::from_f64(0.5);
+    let mut values =
+        vec![T::zero(), tiny, tiny * half, T::epsilon(), T::max_value(), T::infinity(), T::nan()];
+    values.extend([0.5, 1.0, 2.0, 3.0, 6.0, 19.999, 20.0, 20.001, 88.7, 104.0, 710.0].map(T::from_f64));
+    let negative: Vec<T> = values.iter().map(|&v| -v).collect();
+    values.extend(negative);
+    values
+}
