@@ -1,0 +1,61 @@
+//! The workloads of `benches/peers/peers.py`, timed the same way: one JSON line a measurement on stdout.
+//!
+//! ```text
+//! cargo bench --bench workloads -- [--filter SUBSTRING] [--workload NAME]… [--threads N] [--rounds N]
+//! ```
+//!
+//! Shapes are parsed out of the name, so `--workload act/elu/n1000` works for any n. `STEADYGRAD_LEVEL` chooses a
+//! lower level.
+
+mod act;
+mod timing;
+
+use clap::Parser;
+use timing::Bench;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Only measurements whose `workload/direction` contains this.
+    #[arg(long, default_value = "")]
+    filter: String,
+    /// These workloads instead of the default list.
+    #[arg(long)]
+    workload: Vec<String>,
+    /// Threads of the pool.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Times the whole list is run.
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// What `cargo bench` passes.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A family's workloads: the default names, and how to run one.
+type Family = (fn() -> Vec<String>, fn(&Bench, &[&str]) -> Option<()>);
+
+/// By the first part of the name.
+const FAMILIES: &[(&str, Family)] = &[("act", (act::names, act::run))];
+
+fn main() {
+    let arguments = Arguments::parse();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build().expect("a pool");
+    let names = if arguments.workload.is_empty() {
+        FAMILIES.iter().flat_map(|(_, (names, _))| names()).collect()
+    } else {
+        arguments.workload
+    };
+    for round in 0..arguments.rounds {
+        let bench = Bench { filter: arguments.filter.clone(), threads: arguments.threads, round };
+        for name in &names {
+            let parts: Vec<&str> = name.split('/').collect();
+            let family = FAMILIES.iter().find(|(family, _)| *family == parts[0]);
+            let known = family.and_then(|(_, (_, run))| pool.install(|| run(&bench, &parts)));
+            if known.is_none() {
+                eprintln!("no workload is called {name}");
+                std::process::exit(2);
+            }
+        }
+    }
+}

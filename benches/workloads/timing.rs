@@ -1,0 +1,74 @@
+//! How a call is timed, and the line that says so: the method of `peers.py`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+/// Samples of which the median is taken.
+const SAMPLES: usize = 15;
+/// A sample repeats the call until it takes this long.
+const SAMPLE: Duration = Duration::from_millis(4);
+
+/// One run's settings.
+pub struct Bench {
+    pub filter: String,
+    pub threads: usize,
+    pub round: usize,
+}
+
+/// What a call moves and computes: the least traffic it needs, each array once a pass.
+#[derive(Clone, Copy, Default)]
+pub struct Work {
+    pub bytes: usize,
+    pub flops: usize,
+}
+
+impl Bench {
+    /// Times `call` and prints the line, unless the filter leaves it out.
+    pub fn measure(&self, workload: &str, direction: &str, dtype: &str, work: Work, mut call: impl FnMut()) {
+        if !format!("{workload}/{direction}").contains(&self.filter) {
+            return;
+        }
+        let mut time = |repeats: usize| {
+            let start = Instant::now();
+            for _ in 0..repeats {
+                call();
+            }
+            start.elapsed()
+        };
+        let first = time(1);
+        let warm_until = Instant::now() + Duration::from_millis(50).min(3 * first);
+        let mut once = time(1);
+        while Instant::now() < warm_until {
+            once = time(1);
+        }
+        let repeats = (SAMPLE.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(1.0, 200_000.0) as usize;
+        let samples = if once.as_secs_f64() < 0.5 { SAMPLES } else { 7 };
+        let mut seconds: Vec<f64> =
+            (0..samples).map(|_| time(repeats).as_secs_f64() / repeats as f64).collect();
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[samples / 2];
+        let mut line = json!({
+            "peer": "steadygrad", "workload": workload, "dir": direction, "dtype": dtype, "threads": self.threads,
+            "median_s": median, "min_s": seconds[0], "runs": samples, "round": self.round,
+            "level": steadygrad::Level::current().name(),
+        });
+        let rate = |amount: usize| (amount as f64 / median * 1e-7).round() / 100.0;
+        if work.bytes > 0 {
+            line["bytes"] = work.bytes.into();
+            line["gbps"] = rate(work.bytes).into();
+        }
+        if work.flops > 0 {
+            line["flops"] = work.flops.into();
+            line["gflops"] = rate(work.flops).into();
+        }
+        println!("{line}");
+    }
+}
+
+/// Deterministic numbers with mean 0 and deviation about 1.
+pub fn normal<T: steadygrad::Element>(len: usize) -> Vec<T> {
+    use rand::{RngExt, SeedableRng};
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(len as u64);
+    (0..len).map(|_| T::from_f64((0..4).map(|_| rng.random_range(-0.866..0.866)).sum::<f64>())).collect()
+}
