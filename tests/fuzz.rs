@@ -3,6 +3,7 @@
 //! `fuzz/fuzz_targets/` gives the same functions to libFuzzer.
 
 mod fuzz {
+    pub(crate) mod activation;
     pub(crate) mod math;
     pub(crate) mod reader;
 }
@@ -30,6 +31,11 @@ fn run_all(family: &str, run: fn(&[u8])) {
         rng.fill_bytes(&mut data);
         run(&data);
     }
+}
+
+#[test]
+fn activation() {
+    run_all("activation", fuzz::activation::run);
 }
 
 #[test]

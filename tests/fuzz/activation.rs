@@ -5,6 +5,9 @@ use steadygrad::{Activation, Level};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 
+/// A derivative that may underflow in `f32`.
+const PLATEAU: f64 = 1e-30;
+
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
@@ -19,10 +22,9 @@ fn check<T: Bits>(reader: &mut Reader<'_>) {
     let (x, dy) = (&x[offset..], &dy[offset..]);
     for level in Level::available() {
         let (mut y, mut dx) = (vec![T::nan(); len + excess], vec![T::nan(); len + excess]);
-        let (forward, backward) = Level::scoped(level, || {
-            (activation.forward(x, &mut y), activation.backward(x, dy, &mut dx))
-        })
-        .expect("an available level");
+        let (forward, backward) =
+            Level::scoped(level, || (activation.forward(x, &mut y), activation.backward(x, dy, &mut dx)))
+                .expect("an available level");
         if excess > 0 || forward.is_err() {
             assert_refused(forward, &y);
             assert_refused(backward, &dx);
@@ -33,7 +35,12 @@ fn check<T: Bits>(reader: &mut Reader<'_>) {
             let (value, gradient) = (x.to_f64(), dy.to_f64());
             let case = (activation, level, x, dy);
             assert_close(case, reference::forward(activation, value), y, tolerance(value));
-            assert_close(case, reference::backward(activation, value, gradient), dx, tolerance(gradient));
+            // ∞ · 0 is what a plateau makes of an infinite gradient: 0 by its mask, NaN by the product.
+            let plateau = reference::derivative(activation, value).abs() < PLATEAU;
+            if gradient.is_finite() || !plateau {
+                let expected = reference::backward(activation, value, gradient);
+                assert_close(case, expected, dx, tolerance(gradient));
+            }
         }
     }
 }
