@@ -1,6 +1,6 @@
 //! Activations: any variant and bits, any length and offset, every level against the reference.
 
-use steadygrad::activation::reference;
+use steadygrad::reference::activation as reference;
 use steadygrad::{Activation, Level};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
