@@ -590,7 +590,8 @@ impl<T: Element> Curve<T> for HardSwish {
     fn value<V: Vector<Elem = T>>(self, x: V) -> V {
         // Below −3 the gate is 0, and −3 stands for −∞.
         let x = x.constant(-3.0).max(x);
-        x * (x + T::from_f64(3.0)).clamp(x.constant(0.0), x.constant(6.0)) / T::from_f64(6.0)
+        // The gate is divided, not the product: that would overflow from a sixth of the largest number on.
+        x * ((x + T::from_f64(3.0)).clamp(x.constant(0.0), x.constant(6.0)) / T::from_f64(6.0))
     }
     #[inline(always)]
     fn gradient<V: Vector<Elem = T>>(self, x: V, dy: V) -> V {

@@ -73,7 +73,7 @@ pub fn forward<F: Float>(activation: Activation, x: F) -> F {
         Activation::Tanh => x.tanh(),
         Activation::HardTanh { min, max } => x.max(c(min)).min(c(max)),
         Activation::HardSigmoid => (x + c(3.0)).max(zero).min(c(6.0)) / c(6.0),
-        Activation::HardSwish => x * (x + c(3.0)).max(zero).min(c(6.0)) / c(6.0),
+        Activation::HardSwish => x * ((x + c(3.0)).max(zero).min(c(6.0)) / c(6.0)),
         Activation::TanhShrink => x - x.tanh(),
     }
 }

@@ -4,8 +4,11 @@ use num_traits::Float;
 
 /// 1 / (1 + e⁻ˣ), by the form whose exponential cannot overflow.
 pub fn sigmoid<F: Float>(x: F) -> F {
+    if x.is_nan() {
+        return x;
+    }
     let e = (-x.abs()).exp();
-    if x >= F::zero() { F::one() / (F::one() + e) } else { e / (F::one() + e) + (x - x) }
+    if x >= F::zero() { F::one() / (F::one() + e) } else { e / (F::one() + e) }
 }
 
 /// ln(1 + eˣ) = max(x, 0) + ln(1 + e^(−|x|)).

@@ -1,0 +1,44 @@
+//! Every family's fuzz case on stable: over the seeds in `fuzz/seeds/` and over pseudo-random inputs.
+//!
+//! `fuzz/fuzz_targets/` gives the same functions to libFuzzer.
+
+mod fuzz {
+    pub(crate) mod activation;
+    pub(crate) mod math;
+    pub(crate) mod reader;
+}
+
+use std::path::Path;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// Pseudo-random inputs a family gets beside its seeds.
+const RANDOM_INPUTS: u64 = 2000;
+
+/// Bytes of the longest pseudo-random input.
+const LONGEST: u32 = 2048;
+
+fn run_all(family: &str, run: fn(&[u8])) {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(family);
+    // The published package has no fuzz crate, so no seeds: the pseudo-random inputs remain.
+    for seed in std::fs::read_dir(seeds).into_iter().flatten() {
+        run(&std::fs::read(seed.expect("a readable folder").path()).expect("a readable seed"));
+    }
+    for number in 0..RANDOM_INPUTS {
+        let mut rng = ChaCha8Rng::seed_from_u64(number);
+        let mut data = vec![0; (rng.next_u32() % LONGEST) as usize];
+        rng.fill_bytes(&mut data);
+        run(&data);
+    }
+}
+
+#[test]
+fn activation() {
+    run_all("activation", fuzz::activation::run);
+}
+
+#[test]
+fn math() {
+    run_all("math", fuzz::math::run);
+}

@@ -1,0 +1,83 @@
+//! Activations: any variant and bits, any length and offset, every level against the reference.
+
+use steadygrad::reference::activation as reference;
+use steadygrad::{Activation, Level};
+
+use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
+
+/// A derivative that may underflow in `f32`.
+const PLATEAU: f64 = 1e-30;
+
+/// Decodes and checks one case.
+pub(crate) fn run(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    if reader.byte() % 2 == 0 { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
+}
+
+fn check<T: Bits>(reader: &mut Reader<'_>) {
+    let activation = activation(reader);
+    // Starting inside a larger slice, a vector's address is any multiple of the element's size.
+    let (offset, len, excess) = (reader.up_to(15), reader.up_to(300), reader.up_to(3));
+    let (x, dy) = (reader.floats::<T>(offset + len), reader.floats::<T>(offset + len));
+    let (x, dy) = (&x[offset..], &dy[offset..]);
+    for level in Level::available() {
+        let (mut y, mut dx) = (vec![T::nan(); len + excess], vec![T::nan(); len + excess]);
+        let (forward, backward) =
+            Level::scoped(level, || (activation.forward(x, &mut y), activation.backward(x, dy, &mut dx)))
+                .expect("an available level");
+        if excess > 0 || forward.is_err() {
+            assert_refused(forward, &y);
+            assert_refused(backward, &dx);
+            continue;
+        }
+        backward.expect("accepted by the forward");
+        for ((&x, &dy), (&y, &dx)) in x.iter().zip(dy).zip(y.iter().zip(&dx)) {
+            let (value, gradient) = (x.to_f64(), dy.to_f64());
+            let case = (activation, level, x, dy);
+            assert_close(case, reference::forward(activation, value), y, tolerance(value));
+            // ∞ · 0 is what a plateau makes of an infinite gradient: 0 by its mask, NaN by the product.
+            let plateau = reference::derivative(activation, value).abs() < PLATEAU;
+            if gradient.is_finite() || !plateau {
+                let expected = reference::backward(activation, value, gradient);
+                assert_close(case, expected, dx, tolerance(gradient));
+            }
+        }
+    }
+}
+
+/// A few units of the result, and of what it is computed from where the formula cancels.
+fn tolerance(scale: f64) -> Tolerance {
+    Tolerance { relative: 64.0, absolute: 16.0 * scale.abs() }
+}
+
+fn activation(reader: &mut Reader<'_>) -> Activation {
+    let (a, b) = (parameter(reader), parameter(reader));
+    reader.pick(&[
+        Activation::Identity,
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::LeakyRelu { slope: a },
+        Activation::RRelu { lower: a, upper: b },
+        Activation::Elu { alpha: a },
+        Activation::Selu,
+        Activation::Celu { alpha: a },
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Mish,
+        Activation::Softplus { beta: a, threshold: b },
+        Activation::Softsign,
+        Activation::Sigmoid,
+        Activation::LogSigmoid,
+        Activation::Tanh,
+        Activation::HardTanh { min: a, max: b },
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+        Activation::TanhShrink,
+    ])
+}
+
+/// Mostly a sensible parameter; sometimes one that must be refused.
+fn parameter(reader: &mut Reader<'_>) -> f64 {
+    if reader.byte() < 16 { reader.float() } else { reader.ordinary() / 4.0 }
+}
