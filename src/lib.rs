@@ -12,13 +12,15 @@ pub mod shape;
 mod simd;
 
 pub use activation::Activation;
+pub use activation::prelu::PRelu;
 pub use element::Element;
 pub use error::Error;
-pub use shape::RowShape;
+pub use shape::{ChannelShape, RowShape};
 pub use simd::Level;
 
 /// Every formula of the crate, one value at a time: the textbook that the kernels are checked against.
 pub mod reference {
+    pub use crate::activation::prelu::reference as prelu;
     pub use crate::activation::reference as activation;
     pub use crate::math::reference as math;
 }

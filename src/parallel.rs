@@ -82,6 +82,25 @@ impl<S: Split> Split for Rows<S> {
     }
 }
 
+/// A piece of data that knows where it starts in the whole.
+#[derive(Debug)]
+pub(crate) struct Offset<S> {
+    /// Place of the first element.
+    pub(crate) first: usize,
+    /// The piece.
+    pub(crate) data: S,
+}
+
+impl<S: Split> Split for Offset<S> {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (a, b) = self.data.split_at(mid);
+        (Self { first: self.first, data: a }, Self { first: self.first + mid, data: b })
+    }
+}
+
 /// Runs two closures, at the same time where the pool has a thread to spare.
 #[cfg(feature = "rayon")]
 pub(crate) fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {

@@ -34,3 +34,28 @@ impl RowShape {
         self.rows.checked_mul(self.cols).ok_or(Error::Overflow { argument: "shape" })
     }
 }
+
+/// Channels in any layout: `outer · channels · inner` elements, the last dimension contiguous.
+///
+/// N×C is `outer = N, inner = 1`; N×C×L and NCHW are `outer = N, inner = L` or `H · W`; NHWC is
+/// `outer = N · H · W, inner = 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChannelShape {
+    /// Product of the dimensions before the channels.
+    pub outer: usize,
+    /// Number of channels.
+    pub channels: usize,
+    /// Product of the dimensions after the channels.
+    pub inner: usize,
+}
+
+impl ChannelShape {
+    /// `outer · channels · inner`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] where the product does not fit in `usize`.
+    pub fn elements(self) -> Result<usize, Error> {
+        let plane = self.channels.checked_mul(self.inner);
+        plane.and_then(|plane| plane.checked_mul(self.outer)).ok_or(Error::Overflow { argument: "shape" })
+    }
+}

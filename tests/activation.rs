@@ -4,7 +4,7 @@ mod common;
 
 use common::{Guarded, Tolerance, assert_close, assert_same_bits, each_level, each_pool, tolerance};
 use proptest::prelude::*;
-use steadygrad::{Activation, Element, Error, Level, reference};
+use steadygrad::{Activation, ChannelShape, Element, Error, Level, PRelu, reference};
 
 const ALL: [Activation; 26] = [
     Activation::Identity,
@@ -308,4 +308,106 @@ proptest! {
         check_forward(ALL[which], &x, 1);
         check_backward(ALL[which], &x, &vec![1.0; x.len()], 1);
     }
+}
+
+/// N×C, one slope for all, NCHW with a short and a long inner dimension, and an empty batch.
+const PRELU_SHAPES: [ChannelShape; 8] = [
+    ChannelShape { outer: 9, channels: 70, inner: 1 },
+    ChannelShape { outer: 1, channels: 1, inner: 131 },
+    ChannelShape { outer: 33, channels: 1, inner: 5 },
+    ChannelShape { outer: 3, channels: 5, inner: 7 },
+    ChannelShape { outer: 2, channels: 3, inner: 77 },
+    ChannelShape { outer: 1, channels: 32, inner: 1 },
+    ChannelShape { outer: 0, channels: 4, inner: 3 },
+    ChannelShape { outer: 4, channels: 3, inner: 0 },
+];
+
+fn prelu_matches_reference<T: Element>() {
+    for shape in PRELU_SHAPES {
+        let len = shape.elements().unwrap();
+        let (x, dy): (Vec<T>, Vec<T>) = (common::numbers(1, len, 2.0), common::numbers(2, len, 1.0));
+        let slope: Vec<T> = common::numbers(3, shape.channels, 0.3);
+        each_level(|level| {
+            let (mut y, mut dx) = (Guarded::new(len, 3), Guarded::new(len, 1));
+            let before = vec![T::one(); shape.channels];
+            let mut dslope = Guarded::of(&before, 2);
+            PRelu.forward(shape, &x, &slope, y.slice()).unwrap();
+            PRelu.backward(shape, &x, &slope, &dy, dx.slice(), dslope.slice()).unwrap();
+            let mut sums = vec![(1.0, 1.0); shape.channels];
+            for i in 0..len {
+                let channel = i / shape.inner % shape.channels;
+                let [x, slope, dy] = [x[i], slope[channel], dy[i]].map(Element::to_f64);
+                let context = || format!("{shape:?} at {i}, {level}");
+                assert_close(
+                    y.checked()[i],
+                    reference::prelu::forward(x, slope),
+                    tolerance::ACTIVATION,
+                    context,
+                );
+                let (exact, part) = reference::prelu::backward(x, slope, dy);
+                assert_close(dx.checked()[i], exact, tolerance::ACTIVATION, context);
+                sums[channel] = (sums[channel].0 + part, sums[channel].1 + part.abs());
+            }
+            for (&dslope, (sum, magnitude)) in dslope.checked().iter().zip(sums) {
+                let tolerance = Tolerance { epsilons: magnitude, ..tolerance::ACTIVATION };
+                assert_close(dslope, sum, tolerance, || format!("slope of {shape:?}, {level}"));
+            }
+        });
+    }
+}
+
+#[test]
+fn prelu_forward_and_backward_match_reference() {
+    prelu_matches_reference::<f32>();
+    prelu_matches_reference::<f64>();
+}
+
+#[test]
+fn prelu_backward_matches_finite_differences() {
+    let h = 1e-6;
+    for (x, slope, dy) in [(-1.5_f64, 0.25, 2.0), (0.75, 0.25, -1.0), (-0.1, -0.5, 1.0)] {
+        let f = |x, slope| dy * reference::prelu::forward(x, slope);
+        let (dx, dslope) = reference::prelu::backward(x, slope, dy);
+        assert!((dx - (f(x + h, slope) - f(x - h, slope)) / (2.0 * h)).abs() < 1e-9);
+        assert!((dslope - (f(x, slope + h) - f(x, slope - h)) / (2.0 * h)).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn prelu_backward_same_bits_in_any_pool() {
+    for shape in [
+        ChannelShape { outer: 600, channels: 130, inner: 1 },
+        ChannelShape { outer: 1, channels: 1, inner: 100_003 },
+        ChannelShape { outer: 7, channels: 13, inner: 1025 },
+    ] {
+        let len = shape.elements().unwrap();
+        let x: Vec<f32> = common::numbers(5, len, 1.0);
+        let slope: Vec<f32> = common::numbers(6, shape.channels, 0.2);
+        let run = || {
+            let (mut y, mut dx, mut dslope) = (vec![0.0; len], vec![0.0; len], vec![0.0; shape.channels]);
+            PRelu.forward(shape, &x, &slope, &mut y).unwrap();
+            PRelu.backward(shape, &x, &slope, &y, &mut dx, &mut dslope).unwrap();
+            [y, dx, dslope]
+        };
+        let expected = run();
+        each_pool(|threads| {
+            for (a, b) in run().iter().zip(&expected) {
+                assert_same_bits(a, b, || format!("{shape:?} on {threads} threads"));
+            }
+        });
+    }
+}
+
+#[test]
+fn prelu_names_the_bad_argument() {
+    let shape = ChannelShape { outer: 2, channels: 3, inner: 1 };
+    let (x, slope) = ([1.0_f32; 6], [0.5_f32; 3]);
+    let (mut dx, mut dslope) = (Guarded::<f32>::new(6, 0), Guarded::<f32>::new(2, 0));
+    let refused = PRelu.backward(shape, &x, &slope, &x, dx.slice(), dslope.slice());
+    assert_eq!(refused, Err(Error::Length { argument: "dslope", expected: 3, actual: 2 }));
+    let refused = PRelu.forward(shape, &x, &slope[..2], dx.slice());
+    assert_eq!(refused, Err(Error::Length { argument: "slope", expected: 3, actual: 2 }));
+    let huge = ChannelShape { outer: usize::MAX, channels: 2, inner: 1 };
+    assert_eq!(PRelu.forward(huge, &x, &slope, dx.slice()), Err(Error::Overflow { argument: "shape" }));
+    assert!(dx.is_untouched() && dslope.is_untouched());
 }

@@ -13,6 +13,7 @@
 //! The method is one vector curve an activation, run by one loop a direction.
 
 pub(crate) mod kernel;
+pub mod prelu;
 pub mod reference;
 
 use crate::element::compiled_once;

@@ -187,6 +187,37 @@ pub(crate) fn map2<I: Isa, T: Element>(
     }
 }
 
+/// `output[i] = f(a[i], b[i], input[i])`.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline(always)]
+pub(crate) fn map3<I: Isa, T: Element>(
+    isa: I,
+    a: &[T],
+    b: &[T],
+    data: InOut<'_, T>,
+    f: impl Fn(T::Vector<I>, T::Vector<I>, T::Vector<I>) -> T::Vector<I>,
+) {
+    assert_eq!(a.len(), data.len);
+    assert_eq!(b.len(), data.len);
+    let (a, b) = (a.as_ptr(), b.as_ptr());
+    // SAFETY: `a` and `b` are as long as the data, within which `walk` stays.
+    unsafe {
+        walk(
+            isa,
+            &data,
+            #[inline(always)]
+            |at, x| f(Vector::load(isa, a.wrapping_add(at)), Vector::load(isa, b.wrapping_add(at)), x),
+            #[inline(always)]
+            |at, len, x| {
+                let a = Vector::load_partial(isa, a.wrapping_add(at), len);
+                f(a, Vector::load_partial(isa, b.wrapping_add(at), len), x)
+            },
+        );
+    }
+}
+
 /// Calls `full(at, input[at..])` for each whole vector and `partial(at, len, …)` for what is left, and stores.
 ///
 /// # Safety
