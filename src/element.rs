@@ -59,7 +59,15 @@ impl Element for f64 {
 /// What makes generic public functions compile once: each family's kernels as methods of `f32` and `f64`.
 pub(crate) mod compiled {
     /// Every family's compiled kernels; also what seals [`Element`](super::Element).
-    pub trait Kernels: crate::activation::Compiled + crate::math::Compiled {}
+    pub trait Kernels:
+        crate::activation::Compiled
+        + crate::clip::clip_norm::Compiled
+        + crate::clip::clip_value::Compiled
+        + crate::math::Compiled
+        + crate::optim::sgd::Compiled
+        + crate::stats::norm_partial::Compiled
+    {
+    }
     impl Kernels for f32 {}
     impl Kernels for f64 {}
 }
