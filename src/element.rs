@@ -60,7 +60,13 @@ impl Element for f64 {
 pub(crate) mod compiled {
     /// Every family's compiled kernels; also what seals [`Element`](super::Element).
     pub trait Kernels:
-        crate::activation::Compiled + crate::activation::prelu::Compiled + crate::math::Compiled
+        crate::activation::Compiled
+        + crate::activation::prelu::Compiled
+        + crate::clip::clip_norm::Compiled
+        + crate::clip::clip_value::Compiled
+        + crate::math::Compiled
+        + crate::optim::sgd::Compiled
+        + crate::stats::norm_partial::Compiled
     {
     }
     impl Kernels for f32 {}

@@ -38,12 +38,16 @@
 extern crate alloc;
 
 pub mod activation;
+pub mod clip;
 mod element;
 mod error;
 pub mod math;
+pub mod optim;
 mod parallel;
 pub mod shape;
 mod simd;
+pub mod stats;
+mod tensors;
 
 pub use activation::Activation;
 pub use activation::prelu::PRelu;
@@ -56,5 +60,9 @@ pub use simd::Level;
 pub mod reference {
     pub use crate::activation::prelu::reference as prelu;
     pub use crate::activation::reference as activation;
+    pub use crate::clip::clip_norm::reference as clip_norm;
+    pub use crate::clip::clip_value::reference as clip_value;
     pub use crate::math::reference as math;
+    pub use crate::optim::sgd::reference as sgd;
+    pub use crate::stats::norm_partial::reference as norm_partial;
 }
