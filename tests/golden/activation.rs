@@ -38,7 +38,7 @@ fn check_value<T: Element>(case: &Case, name: &str, x: f64, actual: T, expected:
         assert!(!actual.is_nan(), "{} has no limit", context());
     } else if MASKED_AT_NAN.contains(&case.op()) && is_dx && x.is_nan() {
         assert_eq!(expected, 0.0, "{} is no deviation", context());
-    } else if case.op() == "hard_sigmoid" && is_dx {
+    } else if case.op() == "hard_sigmoid" && is_dx && T::epsilon().to_f64() < 1e-10 {
         assert_close(actual, expected, tolerance::GOLDEN_SINGLE, context);
     } else if T::from_f64(x).is_zero() == (x == 0.0) {
         // What underflows to 0 is on the other side of a kink.
