@@ -5,9 +5,6 @@ use steadygrad::{Activation, Level};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 
-/// A derivative that may underflow in `f32`.
-const PLATEAU: f64 = 1e-30;
-
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
@@ -35,14 +32,20 @@ fn check<T: Bits>(reader: &mut Reader<'_>) {
             let (value, gradient) = (x.to_f64(), dy.to_f64());
             let case = (activation, level, x, dy);
             assert_close(case, reference::forward(activation, value), y, tolerance(value));
-            // ∞ · 0 is what a plateau makes of an infinite gradient: 0 by its mask, NaN by the product.
-            let plateau = reference::derivative(activation, value).abs() < PLATEAU;
-            if gradient.is_finite() || !plateau {
-                let expected = reference::backward(activation, value, gradient);
-                assert_close(case, expected, dx, tolerance(gradient));
+            let derivative = reference::derivative(activation, value);
+            // In `f64` the cubic of `GeluTanh` overflows in the formula.
+            if (!derivative.is_nan() || value.is_nan()) && has_product(derivative, gradient) {
+                assert_close(case, reference::backward(activation, value, gradient), dx, tolerance(gradient));
             }
         }
     }
+}
+
+/// Whether `derivative · dy` has one value: ∞ · 0 and NaN · 0 are 0 by a plateau's mask and NaN by a product, and a
+/// derivative that underflows or overflows `f32` is 0 or ∞ there.
+fn has_product(derivative: f64, dy: f64) -> bool {
+    let (flat, steep) = (derivative.abs() < 1e-30, !(derivative.abs() < 1e30));
+    !(flat && !dy.is_finite()) && !(steep && dy.abs() < 1e-30)
 }
 
 /// A few units of the result, and of what it is computed from where the formula cancels.
