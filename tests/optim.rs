@@ -200,7 +200,7 @@ fn sgd_names_the_bad_argument() {
     for lr in [-1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(refused(Sgd { lr, ..good }, 1, list, [2, 1]), "lr");
     }
-    for momentum in [-0.1, f64::NAN] {
+    for momentum in [0.0, -0.1, f64::NAN] {
         let classical = Momentum::Classical { momentum, dampening: 0.0 };
         assert_eq!(refused(Sgd { momentum: classical, ..good }, 1, list, [2, 1]), "momentum");
         let nesterov = Momentum::Nesterov { momentum };

@@ -32,7 +32,7 @@ fn norm<T: Element>(x: &[T], p: f64) -> f64 {
 /// The reference in `f64`, whose own sum of many terms is only so exact.
 #[track_caller]
 fn check<T: Element>(x: &[T], p: f64) {
-    let widened: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
+    let widened: Vec<f64> = x.iter().map(|&x| x.to_f64()).collect();
     let expected: f64 = reference::norm_partial::norm(&widened, p);
     each_level(|level| {
         let actual = norm(x, p);

@@ -21,7 +21,7 @@ fn check<T: Bits>(reader: &mut Reader<'_>) {
         })
         .collect();
     let slices: Vec<&[T]> = tensors.iter().map(Vec::as_slice).collect();
-    let all: Vec<f64> = tensors.iter().flatten().map(|x| x.to_f64()).collect();
+    let all: Vec<f64> = tensors.iter().flatten().map(|&x| x.to_f64()).collect();
     for level in Level::available() {
         let norm =
             Level::scoped(level, || stats::norm(&slices, p)).expect("an available level").expect("a norm");
