@@ -61,7 +61,8 @@ pub struct ClipReport {
 /// ```
 ///
 /// Sums are held in `f64` and merged exactly (see [`NormPartial`]): the same bits for any pool, and a norm that is
-/// finite for gradients of 3e38 in `f32` and 1e300 in `f64`. Each element is within 1 ULP of `scale · g`.
+/// finite for gradients of 3e38 in `f32` and 1e300 in `f64`. Each element is within 1.5 ULP of `scale · g`: the factor and
+/// the product round once each.
 ///
 /// # Examples
 /// ```
