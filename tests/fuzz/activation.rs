@@ -1,9 +1,8 @@
 //! Activations: any variant and bits, any length and offset, every level against the reference.
 
-use steadygrad::activation::PRelu;
 use steadygrad::reference::{activation as reference, prelu as prelu_reference};
-use steadygrad::shape::ChannelShape;
-use steadygrad::{Activation, Level};
+
+use steadygrad::{Activation, ChannelShape, Level, PRelu};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 

@@ -1,8 +1,6 @@
 //! Activations against PyTorch's.
 
-use steadygrad::activation::PRelu;
-use steadygrad::shape::ChannelShape;
-use steadygrad::{Activation, Element};
+use steadygrad::{Activation, ChannelShape, Element, PRelu};
 
 use super::case::{Case, cases};
 use crate::common::{assert_close, tolerance};
