@@ -1,18 +1,24 @@
 //! Activations: any variant and bits, any length and offset, every level against the reference.
 
-use steadygrad::reference::activation as reference;
-use steadygrad::{Activation, Level};
+use steadygrad::reference::{activation as reference, prelu as prelu_reference};
+
+use steadygrad::{Activation, ChannelShape, Level, PRelu};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    if reader.byte() % 2 == 0 { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
+    match reader.byte() % 4 {
+        0 => activation::<f32>(&mut reader),
+        1 => activation::<f64>(&mut reader),
+        2 => prelu::<f32>(&mut reader),
+        _ => prelu::<f64>(&mut reader),
+    }
 }
 
-fn check<T: Bits>(reader: &mut Reader<'_>) {
-    let activation = activation(reader);
+fn activation<T: Bits>(reader: &mut Reader<'_>) {
+    let activation = any_activation(reader);
     // Starting inside a larger slice, a vector's address is any multiple of the element's size.
     let (offset, len, excess) = (reader.up_to(15), reader.up_to(300), reader.up_to(3));
     let (x, dy) = (reader.floats::<T>(offset + len), reader.floats::<T>(offset + len));
@@ -53,7 +59,45 @@ fn tolerance(scale: f64) -> Tolerance {
     Tolerance { relative: 64.0, absolute: 16.0 * scale.abs() }
 }
 
-fn activation(reader: &mut Reader<'_>) -> Activation {
+fn prelu<T: Bits>(reader: &mut Reader<'_>) {
+    let shape = ChannelShape { outer: reader.up_to(4), channels: reader.up_to(5), inner: reader.up_to(40) };
+    let (len, excess) = (shape.outer * shape.channels * shape.inner, reader.up_to(3));
+    // The slope's gradient is a sum: ordinary numbers have one that does not depend on the order.
+    let (x, dy) = (reader.ordinaries::<T>(len), reader.ordinaries::<T>(len));
+    let slope = reader.ordinaries::<T>(shape.channels);
+    for level in Level::available() {
+        let (mut y, mut dx) = (vec![T::nan(); len + excess], vec![T::nan(); len + excess]);
+        let mut dslope = vec![T::zero(); shape.channels];
+        let (forward, backward) = Level::scoped(level, || {
+            let forward = PRelu.forward(shape, &x, &slope, &mut y);
+            (forward, PRelu.backward(shape, &x, &slope, &dy, &mut dx, &mut dslope))
+        })
+        .expect("an available level");
+        if excess > 0 {
+            assert_refused(forward, &y);
+            assert_refused(backward, &dx);
+            continue;
+        }
+        forward.expect("matching lengths");
+        backward.expect("matching lengths");
+        let mut sums = vec![(0.0, 0.0); shape.channels];
+        for i in 0..len {
+            let channel = i / shape.inner % shape.channels;
+            let (value, gradient) = (x[i].to_f64(), dy[i].to_f64());
+            let alpha = slope[channel].to_f64();
+            let (expected_dx, part) = prelu_reference::backward(value, alpha, gradient);
+            let case = (level, shape, i);
+            assert_close(case, prelu_reference::forward(value, alpha), y[i], tolerance(1.0));
+            assert_close(case, expected_dx, dx[i], tolerance(1.0));
+            sums[channel] = (sums[channel].0 + part, sums[channel].1 + part.abs());
+        }
+        for (channel, (sum, magnitude)) in sums.into_iter().enumerate() {
+            assert_close((level, shape, channel), sum, dslope[channel], tolerance(magnitude));
+        }
+    }
+}
+
+fn any_activation(reader: &mut Reader<'_>) -> Activation {
     let (a, b) = (parameter(reader), parameter(reader));
     reader.pick(&[
         Activation::Identity,

@@ -1,6 +1,6 @@
 //! Activations against PyTorch's.
 
-use steadygrad::{Activation, Element};
+use steadygrad::{Activation, ChannelShape, Element, PRelu};
 
 use super::case::{Case, cases};
 use crate::common::{assert_close, tolerance};
@@ -13,13 +13,33 @@ const MASKED_AT_NAN: [&str; 3] = ["hard_sigmoid", "hard_tanh", "relu6"];
 
 pub(crate) fn check<T: Element>() {
     for case in cases("activation") {
-        if case.op() != "prelu" {
-            check_case::<T>(&case, activation(&case));
+        match case.op() {
+            "prelu" => check_prelu::<T>(&case),
+            _ => check_activation::<T>(&case, activation(&case)),
         }
     }
 }
 
-fn check_case<T: Element>(case: &Case, activation: Activation) {
+fn check_prelu<T: Element>(case: &Case) {
+    let shape = ChannelShape {
+        outer: case.count("outer"),
+        channels: case.count("channels"),
+        inner: case.count("inner"),
+    };
+    let (x, slope, dy) = (case.input::<T>("x"), case.input::<T>("slope"), case.input::<T>("dy"));
+    let (mut y, mut dx) = (vec![T::nan(); x.len()], vec![T::nan(); x.len()]);
+    let mut dslope = vec![T::zero(); slope.len()];
+    PRelu.forward(shape, &x, &slope, &mut y).expect("valid");
+    PRelu.backward(shape, &x, &slope, &dy, &mut dx, &mut dslope).expect("valid");
+    for (name, actual) in [("y", y), ("dx", dx)] {
+        for ((x, actual), expected) in case.input("x").into_iter().zip(actual).zip(case.expected(name)) {
+            check_value(case, name, x, actual, expected);
+        }
+    }
+    case.compare("dslope", &dslope);
+}
+
+fn check_activation<T: Element>(case: &Case, activation: Activation) {
     let (x, dy) = (case.input::<T>("x"), case.input::<T>("dy"));
     let (mut y, mut dx) = (vec![T::nan(); x.len()], vec![T::nan(); x.len()]);
     activation.forward(&x, &mut y).expect("valid");

@@ -94,14 +94,14 @@ def activations():
         dy = randn(*shape, seed=5)
         y = F.prelu(x, slope)
         dx, dslope = torch.autograd.grad(y, (x, slope), dy)
-        batch, inner = (1, shape[0]) if channels == 1 else (shape[0], shape[2] if len(shape) == 3 else 1)
-        yield case("prelu", dict(batch=batch, channels=channels, inner=inner), dict(x=x, slope=slope, dy=dy),
+        outer, inner = (1, shape[0]) if channels == 1 else (shape[0], shape[2] if len(shape) == 3 else 1)
+        yield case("prelu", dict(outer=outer, channels=channels, inner=inner), dict(x=x, slope=slope, dy=dy),
                    dict(y=y), dict(dx=dx, dslope=dslope))
     x, slope = torch.tensor(SPECIAL).requires_grad_(), torch.tensor([0.25]).requires_grad_()
     dy = torch.full_like(x, 1.5)
     y = F.prelu(x, slope)
     dx, dslope = torch.autograd.grad(y, (x, slope), dy)
-    yield case("prelu", dict(batch=1, channels=1, inner=len(SPECIAL)), dict(x=x, slope=slope, dy=dy),
+    yield case("prelu", dict(outer=1, channels=1, inner=len(SPECIAL)), dict(x=x, slope=slope, dy=dy),
                dict(y=y), dict(dx=dx, dslope=dslope), True)
 
 
