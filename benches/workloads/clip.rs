@@ -21,7 +21,7 @@ pub fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let mut grads: Vec<&mut [f32]> = tensors.iter_mut().map(Vec::as_mut_slice).collect();
     let elements: usize = grads.iter().map(|grad| grad.len()).sum();
     let workload = parts.join("/");
-    let mut measure = |passes: usize, call: &mut dyn FnMut()| {
+    let measure = |passes: usize, call: &mut dyn FnMut()| {
         bench.measure(&workload, "step", "f32", Work { bytes: passes * 4 * elements, flops: 0 }, call);
     };
     match op {

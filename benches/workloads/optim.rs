@@ -24,7 +24,7 @@ pub fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let clip = ClipNorm::default();
     let workload = parts.join("/");
     // Gradient, parameter and buffer read, the last two written; and as PyTorch counts it, a clip of one.
-    let mut measure = |passes: usize, call: &mut dyn FnMut()| {
+    let measure = |passes: usize, call: &mut dyn FnMut()| {
         bench.measure(&workload, "step", "f32", Work { bytes: passes * 4 * elements, flops: 0 }, call);
     };
     match op {
