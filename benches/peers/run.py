@@ -60,8 +60,9 @@ def main():
     parser.add_argument("--peers", default="torch")
     parser.add_argument("--samples", type=int, default=9)
     parser.add_argument("--out", help="also write every measurement to this file")
+    parser.add_argument("--bench", help="the binary of the workloads bench, where it is not to be built")
     a = parser.parse_args()
-    ours, measured = bench_binary(), []
+    ours, measured = a.bench or bench_binary(), []
     for round_ in range(a.rounds):
         for workload in a.workloads:
             environment = peers.child_env(a.threads, "jemalloc")
