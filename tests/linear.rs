@@ -144,7 +144,9 @@ fn gemm_forward_matches_reference_at_block_edges() {
         }
     }
     // Groups of tiles, rows above which panels are shared, rows packed at a time, panels packed at a time.
-    for (m, n, k) in [(97, 300, 20), (193, 257, 300), (1537, 17, 3), (7, 2049, 5), (200, 2065, 2), (1540, 3, 260)] {
+    for (m, n, k) in
+        [(97, 300, 20), (193, 257, 300), (1537, 17, 3), (7, 2049, 5), (200, 2065, 2), (1540, 3, 260)]
+    {
         check::<f32>(Case { gemm, ..Case::plain(m, n, k) });
         check::<f64>(Case { a: Transpose::Yes, b: Transpose::Yes, gap: 2, gemm, ..Case::plain(m, n, k) });
     }
@@ -348,13 +350,7 @@ fn dense_forward<T: Element>(batch: usize, inputs: usize, outputs: usize, activa
     let (x, w): (Vec<T>, Vec<T>) = (numbers(13, batch * inputs, 1.0), numbers(14, outputs * inputs, 0.3));
     let (b, residual): (Vec<T>, Vec<T>) = (numbers(15, outputs, 1.0), numbers(16, batch * outputs, 1.0));
     let mut exact = vec![0.0; batch * outputs];
-    reference::linear::dense_forward(
-        [batch, inputs, outputs],
-        &wide(&x),
-        &wide(&w),
-        &wide(&b),
-        &mut exact,
-    );
+    reference::linear::dense_forward([batch, inputs, outputs], &wide(&x), &wide(&w), &wide(&b), &mut exact);
     let packed = layer.pack(&w).unwrap();
     let epilogue = Epilogue { residual: Some(&residual[..]), activation };
     each_level(|level| {
@@ -373,8 +369,7 @@ fn dense_forward<T: Element>(batch: usize, inputs: usize, outputs: usize, activa
         // Neither bias nor residual, and no activation: the plain product.
         let plain = DenseWeights { weights: &w, bias: None };
         layer.forward(batch, &x, plain, Epilogue::default(), &mut scratch, y.slice()).unwrap();
-        let shape =
-            GemmShape { b: layer.forward_layout(), ..GemmShape::dense(batch, outputs, inputs) };
+        let shape = GemmShape { b: layer.forward_layout(), ..GemmShape::dense(batch, outputs, inputs) };
         Gemm::default().forward(shape, &x, &w, &mut scratch, again.slice()).unwrap();
         assert_same_bits(y.checked(), again.checked(), || format!("plain at {level}"));
     });
@@ -382,7 +377,8 @@ fn dense_forward<T: Element>(batch: usize, inputs: usize, outputs: usize, activa
 
 #[test]
 fn dense_forward_matches_reference() {
-    for (batch, inputs, outputs) in [(1, 1, 1), (3, 70, 45), (20, 65, 260), (250, 300, 33), (4, 600, 2100), (0, 3, 2), (2, 0, 5)]
+    for (batch, inputs, outputs) in
+        [(1, 1, 1), (3, 70, 45), (20, 65, 260), (250, 300, 33), (4, 600, 2100), (0, 3, 2), (2, 0, 5)]
     {
         for activation in [None, Some(Activation::Relu), Some(Activation::Tanh)] {
             dense_forward::<f32>(batch, inputs, outputs, activation);
@@ -396,8 +392,10 @@ fn dense_backward<T: Element>(batch: usize, inputs: usize, outputs: usize) {
     let sizes = [batch, inputs, outputs];
     let (x, w): (Vec<T>, Vec<T>) = (numbers(17, batch * inputs, 1.0), numbers(18, outputs * inputs, 1.0));
     let dy: Vec<T> = numbers(19, batch * outputs, 1.0);
-    let (dw_before, db_before): (Vec<T>, Vec<T>) = (numbers(20, outputs * inputs, 1.0), numbers(21, outputs, 1.0));
-    let (mut dx_exact, mut dw_exact, mut db_exact) = (vec![0.0; batch * inputs], wide(&dw_before), wide(&db_before));
+    let (dw_before, db_before): (Vec<T>, Vec<T>) =
+        (numbers(20, outputs * inputs, 1.0), numbers(21, outputs, 1.0));
+    let (mut dx_exact, mut dw_exact, mut db_exact) =
+        (vec![0.0; batch * inputs], wide(&dw_before), wide(&db_before));
     reference::linear::dense_backward_input(sizes, &wide(&dy), &wide(&w), &mut dx_exact);
     reference::linear::dense_backward_parameters(sizes, &wide(&x), &wide(&dy), &mut dw_exact, &mut db_exact);
     each_level(|level| {
@@ -418,7 +416,8 @@ fn dense_backward<T: Element>(batch: usize, inputs: usize, outputs: usize) {
         for (&db, exact) in db.checked().iter().zip(&db_exact) {
             // One rounding of T, and those of the sum in f64.
             let within = (db.to_f64() - exact).abs()
-                <= exact.abs() * T::epsilon().to_f64() / 2.0 + batch as f64 * 4.0 * f64::EPSILON * batch as f64;
+                <= exact.abs() * T::epsilon().to_f64() / 2.0
+                    + batch as f64 * 4.0 * f64::EPSILON * batch as f64;
             assert!(within, "db is {db:?}, not {exact}: {sizes:?} at {level}");
         }
         // Each alone writes the same.
@@ -432,7 +431,9 @@ fn dense_backward<T: Element>(batch: usize, inputs: usize, outputs: usize) {
 
 #[test]
 fn dense_backward_matches_reference() {
-    for (batch, inputs, outputs) in [(1, 1, 1), (3, 70, 45), (20, 65, 260), (300, 300, 33), (33, 32, 31), (0, 3, 2), (2, 0, 5), (2, 5, 0)] {
+    for (batch, inputs, outputs) in
+        [(1, 1, 1), (3, 70, 45), (20, 65, 260), (300, 300, 33), (33, 32, 31), (0, 3, 2), (2, 0, 5), (2, 5, 0)]
+    {
         dense_backward::<f32>(batch, inputs, outputs);
         dense_backward::<f64>(batch, inputs, outputs);
     }
@@ -488,20 +489,23 @@ fn dense_names_the_bad_argument() {
     let mut y = Guarded::<f32>::new(4, 0);
     let mut scratch = vec![0.0; layer.forward_scratch_len::<f32>(2)];
     let named = |result: Result<(), Error>| match result {
-        Err(Error::Length { argument, .. } | Error::OutOfRange { argument, .. } | Error::Overflow { argument }) => {
-            argument
-        }
+        Err(
+            Error::Length { argument, .. }
+            | Error::OutOfRange { argument, .. }
+            | Error::Overflow { argument },
+        ) => argument,
         other => panic!("{other:?}"),
     };
-    let mut forward = |batch, x: &[f32], w: &[f32], b: &[f32], epilogue: Epilogue<'_, f32>, shorter: [usize; 2]| {
-        let enough = scratch.len();
-        let scratch = &mut scratch[..enough - shorter[0]];
-        let parameters = DenseWeights { weights: w, bias: Some(b) };
-        let out = &mut y.slice()[..4 - shorter[1]];
-        let result = layer.forward(batch, x, parameters, epilogue, scratch, out);
-        assert!(y.is_untouched());
-        named(result)
-    };
+    let mut forward =
+        |batch, x: &[f32], w: &[f32], b: &[f32], epilogue: Epilogue<'_, f32>, shorter: [usize; 2]| {
+            let enough = scratch.len();
+            let scratch = &mut scratch[..enough - shorter[0]];
+            let parameters = DenseWeights { weights: w, bias: Some(b) };
+            let out = &mut y.slice()[..4 - shorter[1]];
+            let result = layer.forward(batch, x, parameters, epilogue, scratch, out);
+            assert!(y.is_untouched());
+            named(result)
+        };
     let plain = Epilogue::default();
     assert_eq!(forward(2, &x[1..], &w, &b, plain, [0, 0]), "x");
     assert_eq!(forward(2, &x, &w[1..], &b, plain, [0, 0]), "weights");
@@ -514,7 +518,10 @@ fn dense_names_the_bad_argument() {
     let activation = Epilogue { activation: Some(Activation::Elu { alpha: f64::NAN }), ..plain };
     assert_eq!(forward(2, &x, &w, &b, activation, [0, 0]), "alpha");
     let packed = PackedMatrix::new(2, 3, MatrixLayout::dense(2, 3), &w).unwrap();
-    assert_eq!(named(layer.forward_packed(2, &x, (&packed, None), plain, &mut scratch, y.slice())), "weights");
+    assert_eq!(
+        named(layer.forward_packed(2, &x, (&packed, None), plain, &mut scratch, y.slice())),
+        "weights"
+    );
 
     let mut scratch = vec![0.0; layer.backward_scratch_len::<f32>(2)];
     let (mut dx, mut dw, mut db) = (Guarded::<f32>::new(6, 0), Guarded::new(6, 0), Guarded::new(2, 0));

@@ -127,7 +127,10 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
         let mut col = 0;
         while c.cols() > 0 {
             let panels = 1 << c.cols().div_ceil(lanes).min(most).ilog2();
-            let (strip, rest) = { let width = c.cols().min(panels * lanes); c.split_cols(width) };
+            let (strip, rest) = {
+                let width = c.cols().min(panels * lanes);
+                c.split_cols(width)
+            };
             c = rest;
             match panels {
                 8 => multiply.strip::<I, 8>(isa, col, strip),
@@ -356,8 +359,11 @@ impl<T: Element> PackRight<'_, T> {
                 let out = &mut out[start * lanes..][..rows * lanes];
                 for (row, out) in out.chunks_exact_mut(lanes).enumerate() {
                     let from = &self.source.data[(start + row) * self.source.k_step + panel * lanes..];
-                    let b: T::Vector<I> =
-                        if width == lanes { simd::load(isa, from) } else { simd::load_partial(isa, &from[..width]) };
+                    let b: T::Vector<I> = if width == lanes {
+                        simd::load(isa, from)
+                    } else {
+                        simd::load_partial(isa, &from[..width])
+                    };
                     b.store_into(out);
                 }
             }

@@ -106,16 +106,17 @@ struct Block<'a, T> {
 enum Panels<'a, T> {
     Packed(Right<'a, T>),
     /// To be packed into `out` by the task itself.
-    Own { source: Source<'a, T>, out: &'a mut [T] },
+    Own {
+        source: Source<'a, T>,
+        out: &'a mut [T],
+    },
 }
 
 impl<'a, T: Element> Panels<'a, T> {
     /// The first `count` panels of `depth` rows, and the others.
     fn split_at(self, count: usize, depth: usize) -> (Self, Self) {
         match self {
-            Self::Packed(right) => {
-                (Self::Packed(right), Self::Packed(right.from_panel(count)))
-            }
+            Self::Packed(right) => (Self::Packed(right), Self::Packed(right.from_panel(count))),
             Self::Own { source, out } => {
                 let (first, rest) = out.split_at_mut(count * depth * lanes::<T>());
                 let from = source.from(count * lanes::<T>(), 0);
@@ -182,7 +183,10 @@ impl<T: Element> Block<'_, T> {
                     let panel_step = self.depth * lanes::<T>();
                     let out = &mut out[..width.div_ceil(lanes::<T>()) * panel_step];
                     let source = source.from(done, 0);
-                    simd::dispatch(self.active, PackRight { depth: self.depth, cols: width, source, out: &mut *out });
+                    simd::dispatch(
+                        self.active,
+                        PackRight { depth: self.depth, cols: width, source, out: &mut *out },
+                    );
                     Right { data: out, panel_step }
                 }
             };
@@ -235,7 +239,10 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
     let (left_scratch, scratch) = scratch.split_at_mut(left_len.min(scratch.len()));
     let start_of_right = aligned_start(scratch);
     let right_scratch = &mut scratch[start_of_right..];
-    let right_scratch = { let len = right_scratch.len().min(right_len); &mut right_scratch[..len] };
+    let right_scratch = {
+        let len = right_scratch.len().min(right_len);
+        &mut right_scratch[..len]
+    };
 
     let most = if packed_before { DEPTH.max(ONE_TILE / m) } else { DEPTH };
     let depth = k.div_ceil(k.div_ceil(most).max(1)).max(1);
@@ -304,9 +311,18 @@ fn pack_left<T: Element>(
     source: Source<'_, T>,
     out: &mut [T],
 ) {
-    halve(0..tiles.count(), tiles.count().div_ceil(threads), out, &|tile| tiles.start(tile) * depth, &|range, out| {
-        simd::dispatch(active, PackLeft { alpha, depth, tiles, first: range.start, last: range.end, source, out });
-    });
+    halve(
+        0..tiles.count(),
+        tiles.count().div_ceil(threads),
+        out,
+        &|tile| tiles.start(tile) * depth,
+        &|range, out| {
+            simd::dispatch(
+                active,
+                PackLeft { alpha, depth, tiles, first: range.start, last: range.end, source, out },
+            );
+        },
+    );
 }
 
 /// [`PackRight`] by all threads.
