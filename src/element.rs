@@ -67,6 +67,7 @@ pub(crate) mod compiled {
         + crate::math::Compiled
         + crate::optim::sgd::Compiled
         + crate::stats::norm_partial::Compiled
+        + crate::linear::Compiled
     {
     }
     impl Kernels for f32 {}

@@ -40,7 +40,9 @@ extern crate alloc;
 pub mod activation;
 pub mod clip;
 mod element;
+mod epilogue;
 mod error;
+pub mod linear;
 pub mod math;
 pub mod optim;
 mod parallel;
@@ -52,7 +54,9 @@ mod tensors;
 pub use activation::Activation;
 pub use activation::prelu::PRelu;
 pub use element::Element;
+pub use epilogue::Epilogue;
 pub use error::Error;
+pub use linear::{Dense, Gemm, PackedMatrix};
 pub use shape::{ChannelShape, RowShape};
 pub use simd::Level;
 
@@ -62,6 +66,7 @@ pub mod reference {
     pub use crate::activation::reference as activation;
     pub use crate::clip::clip_norm::reference as clip_norm;
     pub use crate::clip::clip_value::reference as clip_value;
+    pub use crate::linear::reference as linear;
     pub use crate::math::reference as math;
     pub use crate::optim::sgd::reference as sgd;
     pub use crate::stats::norm_partial::reference as norm_partial;

@@ -5,6 +5,7 @@
 mod fuzz {
     pub(crate) mod activation;
     pub(crate) mod clip;
+    pub(crate) mod linear;
     pub(crate) mod math;
     pub(crate) mod optim;
     pub(crate) mod reader;
@@ -59,4 +60,9 @@ fn optim() {
 #[test]
 fn stats() {
     run_all("stats", fuzz::stats::run);
+}
+
+#[test]
+fn linear() {
+    run_all("linear", fuzz::linear::run);
 }

@@ -9,6 +9,7 @@
 
 mod act;
 mod clip;
+mod linear;
 mod lists;
 mod optim;
 mod timing;
@@ -41,6 +42,8 @@ type Family = (fn() -> Vec<String>, fn(&Bench, &[&str]) -> Option<()>);
 /// By the first part of the name.
 const FAMILIES: &[(&str, Family)] = &[
     ("act", (act::names, act::run)),
+    ("linear", (linear::names, linear::run)),
+    ("gemm", (linear::gemm_names, linear::run_gemm)),
     ("clip_norm", (clip::names, clip::run)),
     ("clip_norm_under", (Vec::new, clip::run)),
     ("clip_value", (Vec::new, clip::run)),
