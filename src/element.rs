@@ -60,7 +60,14 @@ impl Element for f64 {
 pub(crate) mod compiled {
     /// Every family's compiled kernels; also what seals [`Element`](super::Element).
     pub trait Kernels:
-        crate::activation::Compiled + crate::activation::prelu::Compiled + crate::math::Compiled
+        crate::activation::Compiled
+        + crate::activation::prelu::Compiled
+        + crate::math::Compiled
+        + crate::loss::binary_cross_entropy_with_logits::Compiled
+        + crate::loss::cross_entropy::Compiled
+        + crate::loss::negative_log_likelihood::Compiled
+        + crate::loss::pointwise::Compiled
+        + crate::loss::softmax::Compiled
     {
     }
     impl Kernels for f32 {}

@@ -84,7 +84,10 @@ impl fmt::Display for Error {
                 write!(f, "`{argument}` is NaN or infinite at index {index}")
             }
             Self::ClassIndex { argument, row, class, classes } => {
-                write!(f, "`{argument}` has class {class} in row {row}, expected one of {classes} or the ignored one")
+                write!(
+                    f,
+                    "`{argument}` has class {class} in row {row}, expected one of {classes} or the ignored one"
+                )
             }
             Self::Unsupported { operation } => write!(f, "{operation} is not defined"),
             Self::LevelUnavailable => f.write_str("this CPU or build lacks the requested instruction set"),

@@ -44,9 +44,11 @@ impl Reduction {
     /// Whether the divisor is in its range.
     fn check(self) -> Result<(), Error> {
         match self {
-            Self::SumOver(divisor) => {
-                check_range("reduction", "over a positive, finite number", divisor > 0.0 && divisor.is_finite())
-            }
+            Self::SumOver(divisor) => check_range(
+                "reduction",
+                "over a positive, finite number",
+                divisor > 0.0 && divisor.is_finite(),
+            ),
             _ => Ok(()),
         }
     }

@@ -101,8 +101,7 @@ impl BinaryCrossEntropyWithLogits {
         pos_weight: Option<&[T]>,
         dlogits: &mut [T],
     ) -> Result<f64, Error> {
-        let slices =
-            [("logits", logits.len()), ("targets", targets.len()), ("dlogits", dlogits.len())];
+        let slices = [("logits", logits.len()), ("targets", targets.len()), ("dlogits", dlogits.len())];
         self.check(shape, &slices, pos_weight)?;
         let data = InOut::new(logits, dlogits);
         Ok(<T as Compiled>::forward_backward(*self, shape, data, targets, pos_weight))
