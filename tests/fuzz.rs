@@ -4,6 +4,7 @@
 
 mod fuzz {
     pub(crate) mod activation;
+    pub(crate) mod loss;
     pub(crate) mod math;
     pub(crate) mod reader;
 }
@@ -36,6 +37,11 @@ fn run_all(family: &str, run: fn(&[u8])) {
 #[test]
 fn activation() {
     run_all("activation", fuzz::activation::run);
+}
+
+#[test]
+fn loss() {
+    run_all("loss", fuzz::loss::run);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! lower level.
 
 mod act;
+mod softmax_ce;
 mod timing;
 
 use clap::Parser;
@@ -36,7 +37,8 @@ struct Arguments {
 type Family = (fn() -> Vec<String>, fn(&Bench, &[&str]) -> Option<()>);
 
 /// By the first part of the name.
-const FAMILIES: &[(&str, Family)] = &[("act", (act::names, act::run))];
+const FAMILIES: &[(&str, Family)] =
+    &[("act", (act::names, act::run)), ("softmax_ce", (softmax_ce::names, softmax_ce::run))];
 
 fn main() {
     let arguments = Arguments::parse();
