@@ -38,13 +38,17 @@
 extern crate alloc;
 
 pub mod activation;
+pub mod clip;
 mod element;
 mod error;
 pub mod loss;
 pub mod math;
+pub mod optim;
 mod parallel;
 pub mod shape;
 mod simd;
+pub mod stats;
+mod tensors;
 
 pub use activation::Activation;
 pub use activation::prelu::PRelu;
@@ -57,10 +61,14 @@ pub use simd::Level;
 pub mod reference {
     pub use crate::activation::prelu::reference as prelu;
     pub use crate::activation::reference as activation;
+    pub use crate::clip::clip_norm::reference as clip_norm;
+    pub use crate::clip::clip_value::reference as clip_value;
     pub use crate::loss::binary_cross_entropy_with_logits::reference as binary_cross_entropy_with_logits;
     pub use crate::loss::cross_entropy::reference as cross_entropy;
     pub use crate::loss::negative_log_likelihood::reference as negative_log_likelihood;
     pub use crate::loss::pointwise::reference as pointwise;
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
+    pub use crate::optim::sgd::reference as sgd;
+    pub use crate::stats::norm_partial::reference as norm_partial;
 }

@@ -4,9 +4,12 @@
 
 mod fuzz {
     pub(crate) mod activation;
+    pub(crate) mod clip;
     pub(crate) mod loss;
     pub(crate) mod math;
+    pub(crate) mod optim;
     pub(crate) mod reader;
+    pub(crate) mod stats;
 }
 
 use std::path::Path;
@@ -47,4 +50,19 @@ fn loss() {
 #[test]
 fn math() {
     run_all("math", fuzz::math::run);
+}
+
+#[test]
+fn clip() {
+    run_all("clip", fuzz::clip::run);
+}
+
+#[test]
+fn optim() {
+    run_all("optim", fuzz::optim::run);
+}
+
+#[test]
+fn stats() {
+    run_all("stats", fuzz::stats::run);
 }

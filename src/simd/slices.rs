@@ -419,6 +419,169 @@ pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
     )
 }
 
+/// Elements that loops over four places take at a time: the places are 16 KiB apart for `f32`.
+///
+/// The prefetchers of a core stop at the end of a page, so one place at a time reaches half of what memory can give.
+/// Read at four, a sum of squares of 100 MB took 7.0 ms instead of 10.4, a product in place 7.6 instead of 10.0.
+pub(crate) const APART_BLOCK: usize = 16 * 1024;
+
+/// Elements taken at one place before the next, and so what the length of a quarter is a multiple of.
+const APART_STEP: usize = FOLD_BLOCK / 2;
+
+/// How far ahead of a read at four places memory is asked: 8 lines at each.
+const APART_AHEAD_BYTES: usize = 512;
+
+/// Sixteen elements of each of two places as four vectors of `f64`, in order.
+#[inline(always)]
+fn widen_two<I: Isa, T: Element>(isa: I, first: &[T], second: &[T]) -> [I::F64; 4] {
+    let lanes = T::Vector::<I>::LANES;
+    // Sixteen lanes fill each half with one vector, eight with two.
+    let each = APART_STEP / lanes;
+    let part = |i: usize| {
+        let i = i.min(2 * each - 1);
+        &(if i < each { first } else { second })[i % each * lanes..]
+    };
+    let vectors = [load(isa, part(0)), load(isa, part(1)), load(isa, part(2)), load(isa, part(3))];
+    T::widen(isa, vectors)
+}
+
+/// As [`fold_f64`], but of four places of `x` at a time: for a block that comes from memory. The same bits for the same
+/// length.
+///
+/// `f(0, s)` must be `s`: the lanes past the end are zero.
+#[inline(always)]
+pub(crate) fn fold_apart_f64<I: Isa, T: Element>(
+    isa: I,
+    x: &[T],
+    f: impl Fn(I::F64, I::F64) -> I::F64,
+) -> f64 {
+    let mut sums = [splat(isa, 0.0); 4];
+    let quarter = x.len() / (4 * APART_STEP) * APART_STEP;
+    let (a, rest) = x.split_at(quarter);
+    let (b, rest) = rest.split_at(quarter);
+    let (c, rest) = rest.split_at(quarter);
+    let (d, rest) = rest.split_at(quarter);
+    for step in 0..quarter / APART_STEP {
+        let at = step * APART_STEP..(step + 1) * APART_STEP;
+        let [a, b, c, d] = [&a[at.clone()], &b[at.clone()], &c[at.clone()], &d[at]];
+        for place in [a, b, c, d] {
+            isa.prefetch(place.as_ptr().wrapping_byte_add(APART_AHEAD_BYTES));
+        }
+        let (low, high) = (widen_two(isa, a, b), widen_two(isa, c, d));
+        for k in 0..4 {
+            sums[k] = f(low[k], sums[k]);
+        }
+        for k in 0..4 {
+            sums[k] = f(high[k], sums[k]);
+        }
+    }
+    for part in rest.chunks(FOLD_BLOCK) {
+        let part = widen_partial(isa, part);
+        for k in 0..4 {
+            sums[k] = f(part[k], sums[k]);
+        }
+    }
+    ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum()
+}
+
+/// `x[i] = f(x[i])`, at four places of each block at a time: for slices that come from memory.
+#[inline(always)]
+pub(crate) fn map_apart<I: Isa, T: Element>(isa: I, x: &mut [T], f: impl Fn(T::Vector<I>) -> T::Vector<I>) {
+    let lanes = T::Vector::<I>::LANES;
+    for block in x.chunks_mut(APART_BLOCK) {
+        let quarter = block.len() / (4 * lanes) * lanes;
+        let (a, rest) = block.split_at_mut(quarter);
+        let (b, rest) = rest.split_at_mut(quarter);
+        let (c, rest) = rest.split_at_mut(quarter);
+        let (d, rest) = rest.split_at_mut(quarter);
+        let places = a.chunks_exact_mut(lanes).zip(b.chunks_exact_mut(lanes));
+        let places = places.zip(c.chunks_exact_mut(lanes)).zip(d.chunks_exact_mut(lanes));
+        for (((a, b), c), d) in places {
+            for place in [a, b, c, d] {
+                f(load(isa, place)).store_into(place);
+            }
+        }
+        map(isa, InOut::in_place(rest), &f);
+    }
+}
+
+/// The largest magnitude; NaN where any element is NaN, 0 where there is none.
+#[inline(always)]
+pub(crate) fn max_abs<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
+    use super::Mask;
+    let lanes = T::Vector::<I>::LANES;
+    let mut largest = [splat(isa, T::zero()); 4];
+    let mut nan = largest[0].is_nan();
+    let blocks = x.chunks_exact(4 * lanes);
+    let rest = blocks.remainder();
+    for block in blocks {
+        for k in 0..4 {
+            let v: T::Vector<I> = load(isa, &block[k * lanes..(k + 1) * lanes]);
+            nan = nan.or(v.is_nan());
+            largest[k] = v.abs().max(largest[k]);
+        }
+    }
+    for part in rest.chunks(lanes) {
+        let v: T::Vector<I> = load_partial(isa, part);
+        nan = nan.or(v.is_nan());
+        largest[0] = v.abs().max(largest[0]);
+    }
+    if nan.any() {
+        return T::nan();
+    }
+    largest[0].max(largest[1]).max(largest[2].max(largest[3])).reduce(
+        #[inline(always)]
+        |a, b| if a > b { a } else { b },
+    )
+}
+
+/// `state[..][i] = f(x[i], state[..][i])`: an optimizer's step, in place in all it keeps.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline(always)]
+pub(crate) fn update<I: Isa, T: Element, const N: usize>(
+    isa: I,
+    x: &[T],
+    state: [&mut [T]; N],
+    f: impl Fn(T::Vector<I>, [T::Vector<I>; N]) -> [T::Vector<I>; N],
+) {
+    let lanes = T::Vector::<I>::LANES;
+    let mut pointers = [core::ptr::null_mut(); N];
+    for k in 0..N {
+        assert_eq!(state[k].len(), x.len());
+        pointers[k] = state[k].as_mut_ptr();
+    }
+    let mut values = [splat(isa, T::zero()); N];
+    let mut at = 0;
+    while at + lanes <= x.len() {
+        for k in 0..N {
+            // SAFETY: a whole vector is left of every slice.
+            values[k] = unsafe { Vector::load(isa, pointers[k].wrapping_add(at)) };
+        }
+        // SAFETY: a whole vector is left of `x`.
+        let new = f(unsafe { Vector::load(isa, x.as_ptr().wrapping_add(at)) }, values);
+        for k in 0..N {
+            // SAFETY: a whole vector is left of every slice.
+            unsafe { new[k].store(pointers[k].wrapping_add(at)) };
+        }
+        at += lanes;
+    }
+    let rest = x.len() - at;
+    if rest > 0 {
+        for k in 0..N {
+            // SAFETY: `rest` elements, fewer than the lanes, are left of every slice.
+            values[k] = unsafe { Vector::load_partial(isa, pointers[k].wrapping_add(at), rest) };
+        }
+        // SAFETY: `rest` elements, fewer than the lanes, are left of `x`.
+        let new = f(unsafe { Vector::load_partial(isa, x.as_ptr().wrapping_add(at), rest) }, values);
+        for k in 0..N {
+            // SAFETY: `rest` elements, fewer than the lanes, are left of every slice.
+            unsafe { new[k].store_partial(pointers[k].wrapping_add(at), rest) };
+        }
+    }
+}
+
 /// Interim.
 #[inline(always)]
 pub(crate) fn lane_by_lane<V: Vector>(x: V, f: impl Fn(V::Elem) -> V::Elem) -> V {

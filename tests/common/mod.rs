@@ -20,6 +20,10 @@ pub mod tolerance {
     pub const EXACT: Tolerance = Tolerance { ulp: 0.0, epsilons: 0.0 };
     /// Activations and their derivatives.
     pub const ACTIVATION: Tolerance = Tolerance { ulp: 4.5, epsilons: 0.0 };
+    /// PyTorch's numbers, whose inputs are rounded to the type and whose own error is a few units.
+    pub const GOLDEN: Tolerance = Tolerance { ulp: 16.0, epsilons: 16.0 };
+    /// PyTorch's gradient of `HardSigmoid`, whose 1/6 is a single-precision number even in `f64`: 2⁻²⁵ away.
+    pub const GOLDEN_SINGLE: Tolerance = Tolerance { ulp: 2.7e8, epsilons: 0.0 };
     /// Activations and derivatives that cancel: relative to the magnitude of what cancels.
     pub const ACTIVATION_CANCELLING: Tolerance = Tolerance { ulp: 4.5, epsilons: 4.0 };
     /// A loss, in epsilons of the element type relative to the sum of its terms' magnitudes.
