@@ -6,6 +6,7 @@ mod fuzz {
     pub(crate) mod activation;
     pub(crate) mod clip;
     pub(crate) mod linear;
+    pub(crate) mod loss;
     pub(crate) mod math;
     pub(crate) mod optim;
     pub(crate) mod reader;
@@ -40,6 +41,11 @@ fn run_all(family: &str, run: fn(&[u8])) {
 #[test]
 fn activation() {
     run_all("activation", fuzz::activation::run);
+}
+
+#[test]
+fn loss() {
+    run_all("loss", fuzz::loss::run);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod clip;
 mod linear;
 mod lists;
 mod optim;
+mod softmax_ce;
 mod timing;
 
 use clap::Parser;
@@ -47,6 +48,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("clip_norm", (clip::names, clip::run)),
     ("clip_norm_under", (Vec::new, clip::run)),
     ("clip_value", (Vec::new, clip::run)),
+    ("softmax_ce", (softmax_ce::names, softmax_ce::run)),
     ("sgdm", (optim::names, optim::run)),
     ("clip+sgdm", (Vec::new, optim::run)),
 ];

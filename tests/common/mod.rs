@@ -26,6 +26,10 @@ pub mod tolerance {
     pub const GOLDEN_SINGLE: Tolerance = Tolerance { ulp: 2.7e8, epsilons: 0.0 };
     /// Activations and derivatives that cancel: relative to the magnitude of what cancels.
     pub const ACTIVATION_CANCELLING: Tolerance = Tolerance { ulp: 4.5, epsilons: 4.0 };
+    /// A loss, in epsilons of the element type relative to the sum of its terms' magnitudes.
+    pub const LOSS: f64 = 8.0;
+    /// An element of a loss's gradient, in epsilons relative to the magnitudes of its terms.
+    pub const LOSS_GRADIENT: f64 = 4.0;
 }
 
 /// Runs `body` at every level this CPU has.
