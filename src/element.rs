@@ -69,6 +69,7 @@ pub(crate) mod compiled {
         + crate::loss::negative_log_likelihood::Compiled
         + crate::loss::pointwise::Compiled
         + crate::loss::softmax::Compiled
+        + crate::init::Compiled
         + crate::math::Compiled
         + crate::optim::sgd::Compiled
         + crate::stats::norm_partial::Compiled

@@ -42,6 +42,8 @@ pub mod clip;
 mod element;
 mod epilogue;
 mod error;
+pub mod gradcheck;
+pub mod init;
 pub mod linear;
 pub mod loss;
 pub mod math;
@@ -57,8 +59,11 @@ pub use activation::prelu::PRelu;
 pub use element::Element;
 pub use epilogue::Epilogue;
 pub use error::Error;
+pub use gradcheck::GradCheck;
+pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
-pub use shape::{ChannelShape, RowShape};
+pub use rand_core;
+pub use shape::{ChannelShape, RowShape, WeightShape};
 pub use simd::Level;
 
 /// Every formula of the crate, one value at a time: the textbook that the kernels are checked against.

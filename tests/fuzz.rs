@@ -5,6 +5,7 @@
 mod fuzz {
     pub(crate) mod activation;
     pub(crate) mod clip;
+    pub(crate) mod init;
     pub(crate) mod linear;
     pub(crate) mod loss;
     pub(crate) mod math;
@@ -71,4 +72,9 @@ fn stats() {
 #[test]
 fn linear() {
     run_all("linear", fuzz::linear::run);
+}
+
+#[test]
+fn init() {
+    run_all("init", fuzz::init::run);
 }

@@ -159,9 +159,12 @@ impl<T: Element> Batch<T> {
             assert_same_bits(dx.checked(), in_place.checked(), context);
             for (i, &dx) in dx.checked().iter().enumerate() {
                 let epsilons = tolerance::LOSS_GRADIENT * exact.gradient_terms[i];
-                assert_close(dx, exact.gradient[i], Tolerance { ulp: 4.5 + reference_ulps::<T>(), epsilons }, || {
-                    format!("element {i} of {}", context())
-                });
+                assert_close(
+                    dx,
+                    exact.gradient[i],
+                    Tolerance { ulp: 4.5 + reference_ulps::<T>(), epsilons },
+                    || format!("element {i} of {}", context()),
+                );
             }
         });
     }
@@ -449,10 +452,9 @@ fn check_softmax<T: Element>(rows: usize, cols: usize, x: &[T], dy: &[T], offset
                 let row = &wide[i / cols * cols..][..cols];
                 let below = row.iter().copied().fold(f64::NEG_INFINITY, f64::max) - wide[i];
                 let tolerance = match softmax {
-                    Softmax::Probabilities => Tolerance {
-                        ulp: 4.5 + reference_ulps::<T>() + below.min(200.0),
-                        epsilons: 0.0,
-                    },
+                    Softmax::Probabilities => {
+                        Tolerance { ulp: 4.5 + reference_ulps::<T>() + below.min(200.0), epsilons: 0.0 }
+                    }
                     Softmax::Logarithms => Tolerance { ulp: 4.5, epsilons: 2.0 },
                 };
                 assert_close(y, exact_y[i], tolerance, context);

@@ -8,13 +8,13 @@ use steadygrad::{Element, Epilogue};
 
 use crate::timing::{Bench, Work, normal};
 
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     ["M64N1024K1024", "M512N2048K512", "M20N2600K650", "M1024N1024K1024"]
         .map(|shape| format!("linear/{shape}"))
         .to_vec()
 }
 
-pub fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
+pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let [_, shape] = *parts else { return None };
     let (batch, rest) = shape.strip_prefix('M')?.split_once('N')?;
     let (outputs, inputs) = rest.split_once('K')?;
@@ -52,11 +52,11 @@ fn measure(bench: &Bench, workload: &str, layer: Dense, batch: usize) {
     });
 }
 
-pub fn gemm_names() -> Vec<String> {
+pub(crate) fn gemm_names() -> Vec<String> {
     vec!["gemm/1024".to_string()]
 }
 
-pub fn run_gemm(bench: &Bench, parts: &[&str]) -> Option<()> {
+pub(crate) fn run_gemm(bench: &Bench, parts: &[&str]) -> Option<()> {
     let [_, size] = *parts else { return None };
     let n = size.parse().ok()?;
     measure_gemm::<f32>(bench, &parts.join("/"), n, "f32");

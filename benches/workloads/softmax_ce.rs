@@ -7,11 +7,11 @@ use steadygrad::loss::{CrossEntropy, Targets};
 
 use crate::timing::{Bench, Work, normal};
 
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     ["700x10000", "64x1000", "4096x32000"].map(|shape| format!("softmax_ce/{shape}")).to_vec()
 }
 
-pub fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
+pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let [_, shape] = *parts else { return None };
     let (rows, cols) = shape.split_once('x')?;
     let shape = RowShape { rows: rows.parse().ok()?, cols: cols.parse().ok()? };

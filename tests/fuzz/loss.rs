@@ -1,7 +1,8 @@
 //! Losses: any leaf, any shape, bits and offset, every level against the reference; bad arguments are refused.
 
 use steadygrad::loss::{
-    BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax, Targets,
+    BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
+    Targets,
 };
 use steadygrad::{Error, Level, RowShape, reference};
 
@@ -112,13 +113,22 @@ impl<T: Bits> Batch<T> {
         let RowShape { rows, cols } = self.shape;
         let label_smoothing = if of_probabilities { reader.ordinary() / 8.0 } else { 0.0 };
         let loss = CrossEntropy { label_smoothing, reduction: self.reduction, ..CrossEntropy::default() };
-        let weights: Vec<T> = (0..cols).map(|_| T::from_f64(f64::from(1 + reader.byte() % 16) / 4.0)).collect();
-        let targets =
-            if of_probabilities { Targets::Probabilities(self.targets()) } else { Targets::Classes(&self.classes) };
+        let weights: Vec<T> =
+            (0..cols).map(|_| T::from_f64(f64::from(1 + reader.byte() % 16) / 4.0)).collect();
+        let targets = if of_probabilities {
+            Targets::Probabilities(self.targets())
+        } else {
+            Targets::Classes(&self.classes)
+        };
         let op = |dx: &mut [T]| loss.forward_backward(self.shape, self.x(), targets, Some(&weights), dx);
         let counted: f64 = match of_probabilities {
             true => rows as f64,
-            false => self.classes.iter().filter(|t| (0..cols as i64).contains(*t)).map(|&t| weights[t as usize].to_f64()).sum(),
+            false => self
+                .classes
+                .iter()
+                .filter(|t| (0..cols as i64).contains(*t))
+                .map(|&t| weights[t as usize].to_f64())
+                .sum(),
         };
         let divisor = self.divisor(counted);
         let expected = || {
@@ -129,7 +139,9 @@ impl<T: Bits> Batch<T> {
                     true => self.targets()[at.start + c].to_f64(),
                     false => f64::from(self.classes[row] == c as i64),
                 };
-                let v = |c: usize| reference::cross_entropy::target(q(c), weights[c].to_f64(), label_smoothing, cols as f64);
+                let v = |c: usize| {
+                    reference::cross_entropy::target(q(c), weights[c].to_f64(), label_smoothing, cols as f64)
+                };
                 let v: Vec<f64> = (0..cols).map(v).collect();
                 sum += reference::cross_entropy::forward(&x[at.clone()], &v);
                 reference::cross_entropy::backward(&x[at.clone()], &v, &mut dx[at]);
@@ -166,10 +178,16 @@ impl<T: Bits> Batch<T> {
         let divisor = self.divisor(self.x().len() as f64);
         let expected = || {
             let value = |(x, t)| reference::binary_cross_entropy_with_logits::forward(x, t, 1.0);
-            let gradient = |(x, t)| reference::binary_cross_entropy_with_logits::backward(x, t, 1.0) / divisor;
+            let gradient =
+                |(x, t)| reference::binary_cross_entropy_with_logits::backward(x, t, 1.0) / divisor;
             (each().map(value).sum::<f64>() / divisor, each().map(gradient).collect())
         };
-        self.compare(loss, op, expected, Tolerance { relative: 256.0, absolute: 64.0 * (1.0 + 1.0 / divisor) });
+        self.compare(
+            loss,
+            op,
+            expected,
+            Tolerance { relative: 256.0, absolute: 64.0 * (1.0 + 1.0 / divisor) },
+        );
     }
 
     fn pointwise(&self, reader: &mut Reader<'_>) {
