@@ -72,7 +72,7 @@ pub(crate) enum Start<'a, T> {
 
 impl<T: Element> Start<'_, T> {
     /// The same from column `col` on.
-    pub(super) fn from_col(self, col: usize) -> Self {
+    pub(super) fn at_col(self, col: usize) -> Self {
         match self {
             Self::Scaled(beta) => Self::Scaled(beta),
             Self::Bias(bias) => Self::Bias(&bias[col..]),

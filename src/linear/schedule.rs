@@ -203,7 +203,7 @@ impl<T: Element> Block<'_, T> {
                     last,
                     left: self.left,
                     right,
-                    start: self.start.from_col(col + done),
+                    start: self.start.at_col(col + done),
                 };
                 simd::dispatch(self.active, MultiplyInto(multiply, group.reborrow()));
                 if let Some(epilogue) = self.epilogue {
@@ -283,7 +283,7 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
                     depth,
                     tiles,
                     left,
-                    start: if from == 0 { start.from_col(col) } else { Start::Scaled(T::one()) },
+                    start: if from == 0 { start.at_col(col) } else { Start::Scaled(T::one()) },
                     epilogue: Some(epilogue).filter(|epilogue| from + depth == k && !epilogue.is_none()),
                     origin: row * n + col,
                     width: n,
