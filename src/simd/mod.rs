@@ -22,7 +22,7 @@ pub use level::Level;
 pub(crate) use level::{Active, dispatch};
 pub(crate) use slices::{
     APART_BLOCK, FOLD_BLOCK, InOut, Store, StoreInto, fold_apart_f64, fold_f64, fold2_f64, inlined,
-    lane_by_lane, load, load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen,
+    load, load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen,
     widen_partial,
 };
 
