@@ -581,15 +581,4 @@ pub(crate) fn update<I: Isa, T: Element, const N: usize>(
         }
     }
 }
-
-/// Interim.
-#[inline(always)]
-pub(crate) fn lane_by_lane<V: Vector>(x: V, f: impl Fn(V::Elem) -> V::Elem) -> V {
-    let mut lanes = [<V::Elem as num_traits::Zero>::zero(); super::MAX_LANES];
-    x.store_into(&mut lanes);
-    for lane in &mut lanes {
-        *lane = f(*lane);
-    }
-    // SAFETY: `lanes` has room for the lanes of every vector type.
-    unsafe { V::load(x.isa(), lanes.as_ptr()) }
 }
