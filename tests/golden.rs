@@ -5,6 +5,8 @@ mod golden {
     pub(crate) mod activation;
     pub(crate) mod case;
     pub(crate) mod clip;
+    pub(crate) mod linear;
+    pub(crate) mod loss;
     pub(crate) mod optim;
 }
 
@@ -24,4 +26,16 @@ fn golden_clip() {
 fn golden_optim() {
     golden::optim::check::<f64>();
     golden::optim::check::<f32>();
+}
+
+#[test]
+fn golden_linear() {
+    golden::linear::check::<f64>();
+    golden::linear::check::<f32>();
+}
+
+#[test]
+fn golden_loss() {
+    golden::loss::check::<f64>();
+    golden::loss::check::<f32>();
 }
