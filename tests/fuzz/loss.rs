@@ -1,9 +1,10 @@
 //! Losses: any leaf, any shape, bits and offset, every level against the reference; bad arguments are refused.
 
 use steadygrad::loss::{
-    BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax, Targets,
+    BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
+    Targets,
 };
-use steadygrad::{Error, Level, RowShape, reference};
+use steadygrad::{Element, Error, Level, RowShape, reference};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 
@@ -59,7 +60,7 @@ impl<T: Bits> Batch<T> {
         &self.targets[self.offset..]
     }
     fn wide(&self) -> Vec<f64> {
-        self.x().iter().map(|&x| T::to_f64(x)).collect()
+        self.x().iter().map(|&x| Element::to_f64(x)).collect()
     }
     fn divisor(&self, count: f64) -> f64 {
         match self.reduction {
@@ -112,29 +113,41 @@ impl<T: Bits> Batch<T> {
         let RowShape { rows, cols } = self.shape;
         let label_smoothing = if of_probabilities { reader.ordinary() / 8.0 } else { 0.0 };
         let loss = CrossEntropy { label_smoothing, reduction: self.reduction, ..CrossEntropy::default() };
-        let weights: Vec<T> = (0..cols).map(|_| T::from_f64(f64::from(1 + reader.byte() % 16) / 4.0)).collect();
-        let targets =
-            if of_probabilities { Targets::Probabilities(self.targets()) } else { Targets::Classes(&self.classes) };
+        let weights: Vec<T> =
+            (0..cols).map(|_| T::from_f64(f64::from(1 + reader.byte() % 16) / 4.0)).collect();
+        let targets = if of_probabilities {
+            Targets::Probabilities(self.targets())
+        } else {
+            Targets::Classes(&self.classes)
+        };
         let op = |dx: &mut [T]| loss.forward_backward(self.shape, self.x(), targets, Some(&weights), dx);
         let counted: f64 = match of_probabilities {
             true => rows as f64,
-            false => self.classes.iter().filter(|t| (0..cols as i64).contains(*t)).map(|&t| weights[t as usize].to_f64()).sum(),
+            false => self
+                .classes
+                .iter()
+                .filter(|t| (0..cols as i64).contains(*t))
+                .map(|&t| weights[t as usize].to_f64())
+                .sum(),
         };
         let divisor = self.divisor(counted);
         let expected = || {
             let (mut sum, x, mut dx) = (0.0, self.wide(), vec![0.0; rows * cols]);
             for row in (0..rows).filter(|&row| of_probabilities || self.classes[row] != -100) {
                 let at = row * cols..(row + 1) * cols;
-                let q = |c| match of_probabilities {
+                let q = |c: usize| match of_probabilities {
                     true => self.targets()[at.start + c].to_f64(),
                     false => f64::from(self.classes[row] == c as i64),
                 };
-                let v = |c: usize| reference::cross_entropy::target(q(c), weights[c].to_f64(), label_smoothing, cols as f64);
+                let v = |c: usize| {
+                    reference::cross_entropy::target(q(c), weights[c].to_f64(), label_smoothing, cols as f64)
+                };
                 let v: Vec<f64> = (0..cols).map(v).collect();
                 sum += reference::cross_entropy::forward(&x[at.clone()], &v);
-                reference::cross_entropy::backward(&x[at.clone()], &v, &mut dx[at]);
+                reference::cross_entropy::backward(&x[at.clone()], &v, &mut dx[at.clone()]);
+                dx[at].iter_mut().for_each(|dx| *dx /= divisor);
             }
-            (sum / divisor, dx.into_iter().map(|dx| dx / divisor).collect())
+            (sum / divisor, dx)
         };
         let absolute = 4096.0 * (1.0 + 1.0 / divisor);
         self.compare((loss, of_probabilities), op, expected, Tolerance { relative: 256.0, absolute });
@@ -162,14 +175,20 @@ impl<T: Bits> Batch<T> {
     fn logits(&self) {
         let loss = BinaryCrossEntropyWithLogits { reduction: self.reduction };
         let op = |dx: &mut [T]| loss.forward_backward(self.shape, self.x(), self.targets(), None, dx);
-        let each = || self.wide().into_iter().zip(self.targets().iter().map(|&t| T::to_f64(t)));
+        let each = || self.wide().into_iter().zip(self.targets().iter().map(|&t| Element::to_f64(t)));
         let divisor = self.divisor(self.x().len() as f64);
         let expected = || {
             let value = |(x, t)| reference::binary_cross_entropy_with_logits::forward(x, t, 1.0);
-            let gradient = |(x, t)| reference::binary_cross_entropy_with_logits::backward(x, t, 1.0) / divisor;
+            let gradient =
+                |(x, t)| reference::binary_cross_entropy_with_logits::backward(x, t, 1.0) / divisor;
             (each().map(value).sum::<f64>() / divisor, each().map(gradient).collect())
         };
-        self.compare(loss, op, expected, Tolerance { relative: 256.0, absolute: 64.0 * (1.0 + 1.0 / divisor) });
+        self.compare(
+            loss,
+            op,
+            expected,
+            Tolerance { relative: 256.0, absolute: 64.0 * (1.0 + 1.0 / divisor) },
+        );
     }
 
     fn pointwise(&self, reader: &mut Reader<'_>) {
@@ -185,7 +204,7 @@ impl<T: Bits> Batch<T> {
             PointwiseLoss::SigmoidSquared,
         ]);
         let op = |dx: &mut [T]| loss.forward_backward(self.reduction, self.x(), self.targets(), dx);
-        let each = || self.wide().into_iter().zip(self.targets().iter().map(|&t| T::to_f64(t)));
+        let each = || self.wide().into_iter().zip(self.targets().iter().map(|&t| Element::to_f64(t)));
         let divisor = self.divisor(self.x().len() as f64);
         let expected = || {
             let value = |(x, t)| reference::pointwise::forward(loss, x, t);
