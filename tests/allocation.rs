@@ -3,6 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use steadygrad::clip::{ClipNorm, ClipValue};
+use steadygrad::optim::{Gradients, Momentum, Sgd};
 use steadygrad::{Activation, ChannelShape, Element, PRelu};
 
 /// The system's allocator, which counts the calls of each thread.
@@ -84,6 +86,26 @@ fn activation<T: Element>() {
 fn allocation_none_in_activation() {
     activation::<f32>();
     activation::<f64>();
+}
+
+fn clip_and_step<T: Element>() {
+    let (mut params, mut grads, mut buffer) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
+    let norm = ClipNorm { max_norm: 0.5, ..ClipNorm::default() };
+    assert_none("ClipNorm", || drop(norm.clip(&mut [&mut grads]).unwrap()));
+    assert_none("ClipNorm::measure", || drop(norm.measure(&[&grads]).unwrap()));
+    assert_none("ClipValue", || ClipValue { min: -0.1, max: 0.1 }.clip(&mut [&mut grads]).unwrap());
+    for momentum in [Momentum::None, Momentum::Nesterov { momentum: 0.9 }] {
+        let sgd = Sgd { momentum, ..Sgd::default() };
+        assert_none("Sgd", || {
+            sgd.step(2, &mut [&mut params], Gradients::new(&[&grads]), &mut [&mut buffer]).unwrap();
+        });
+    }
+}
+
+#[test]
+fn allocation_none_in_clip_and_optim() {
+    clip_and_step::<f32>();
+    clip_and_step::<f64>();
 }
 
 #[test]
