@@ -4,14 +4,14 @@ use steadygrad::loss::{
     BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
     Targets,
 };
-use steadygrad::{Error, Level, RowShape, reference};
+use steadygrad::{Element, Error, Level, RowShape, reference};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    if reader.byte() % 2 == 0 { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
+    if reader.byte().is_multiple_of(2) { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
 }
 
 /// A batch of rows inside larger slices, and how far its outputs are too long.
@@ -60,7 +60,7 @@ impl<T: Bits> Batch<T> {
         &self.targets[self.offset..]
     }
     fn wide(&self) -> Vec<f64> {
-        self.x().iter().map(|&x| T::to_f64(x)).collect()
+        self.x().iter().map(|&x| Element::to_f64(x)).collect()
     }
     fn divisor(&self, count: f64) -> f64 {
         match self.reduction {
@@ -135,7 +135,7 @@ impl<T: Bits> Batch<T> {
             let (mut sum, x, mut dx) = (0.0, self.wide(), vec![0.0; rows * cols]);
             for row in (0..rows).filter(|&row| of_probabilities || self.classes[row] != -100) {
                 let at = row * cols..(row + 1) * cols;
-                let q = |c| match of_probabilities {
+                let q = |c: usize| match of_probabilities {
                     true => self.targets()[at.start + c].to_f64(),
                     false => f64::from(self.classes[row] == c as i64),
                 };
@@ -144,9 +144,10 @@ impl<T: Bits> Batch<T> {
                 };
                 let v: Vec<f64> = (0..cols).map(v).collect();
                 sum += reference::cross_entropy::forward(&x[at.clone()], &v);
-                reference::cross_entropy::backward(&x[at.clone()], &v, &mut dx[at]);
+                reference::cross_entropy::backward(&x[at.clone()], &v, &mut dx[at.clone()]);
+                dx[at].iter_mut().for_each(|dx| *dx /= divisor);
             }
-            (sum / divisor, dx.into_iter().map(|dx| dx / divisor).collect())
+            (sum / divisor, dx)
         };
         let absolute = 4096.0 * (1.0 + 1.0 / divisor);
         self.compare((loss, of_probabilities), op, expected, Tolerance { relative: 256.0, absolute });
@@ -174,7 +175,7 @@ impl<T: Bits> Batch<T> {
     fn logits(&self) {
         let loss = BinaryCrossEntropyWithLogits { reduction: self.reduction };
         let op = |dx: &mut [T]| loss.forward_backward(self.shape, self.x(), self.targets(), None, dx);
-        let each = || self.wide().into_iter().zip(self.targets().iter().map(|&t| T::to_f64(t)));
+        let each = || self.wide().into_iter().zip(self.targets().iter().map(|&t| Element::to_f64(t)));
         let divisor = self.divisor(self.x().len() as f64);
         let expected = || {
             let value = |(x, t)| reference::binary_cross_entropy_with_logits::forward(x, t, 1.0);
@@ -203,7 +204,7 @@ impl<T: Bits> Batch<T> {
             PointwiseLoss::SigmoidSquared,
         ]);
         let op = |dx: &mut [T]| loss.forward_backward(self.reduction, self.x(), self.targets(), dx);
-        let each = || self.wide().into_iter().zip(self.targets().iter().map(|&t| T::to_f64(t)));
+        let each = || self.wide().into_iter().zip(self.targets().iter().map(|&t| Element::to_f64(t)));
         let divisor = self.divisor(self.x().len() as f64);
         let expected = || {
             let value = |(x, t)| reference::pointwise::forward(loss, x, t);
