@@ -16,6 +16,8 @@ const ONE_TILE: usize = 4096;
 const PACKED_ROWS: usize = 1536;
 /// Tiles that a chunk of panels is multiplied with before the next: 48 rows of AVX2 take 48 KiB, in L2.
 const GROUP: usize = 8;
+/// Steps of `k` up to which a chunk of panels fits half of L1: then time goes into the output, which is walked by rows.
+const SHALLOW: usize = 16;
 /// Panels of the right factor packed at a time: 2 MiB, in L3.
 const PACKED_PANELS: usize = 128;
 /// Panels that are gone through while they stay in L2: 256 KiB.
@@ -192,7 +194,7 @@ impl<T: Element> Block<'_, T> {
             };
             let mut first = tiles.start;
             while first < tiles.end {
-                let last = tiles.end.min(first + GROUP);
+                let last = tiles.end.min(first + if self.depth <= SHALLOW { 1 } else { GROUP });
                 let rows = self.tiles.start(last) - self.tiles.start(first);
                 let (mut group, rest) = strip.split_rows(rows);
                 strip = rest;
