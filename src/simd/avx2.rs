@@ -113,6 +113,7 @@ impl Avx2 {
     /// # Safety
     /// As there.
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
     pub(super) unsafe fn transpose_f32(self, from: *const f32, stride: usize, to: *mut f32) {
         for (row, k) in [(0, 0), (0, 4), (0, 8), (0, 12), (8, 0), (8, 4), (8, 8), (8, 12)] {
             let at = super::inlined(
@@ -148,6 +149,7 @@ impl Avx2 {
     /// # Safety
     /// As there.
     #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
     pub(super) unsafe fn transpose_f64(self, from: *const f64, stride: usize, to: *mut f64) {
         for (row, k) in [(0, 0), (0, 2), (0, 4), (0, 6), (4, 0), (4, 2), (4, 4), (4, 6)] {
             let at = super::inlined(

@@ -389,9 +389,21 @@ pub(crate) fn fold2_f64<I: Isa, T: Element>(
 /// The largest element; NaN where any element is NaN, −∞ where there is none.
 #[inline(always)]
 pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
+    max_of(
+        isa,
+        x,
+        T::neg_infinity(),
+        #[inline(always)]
+        |v| v,
+    )
+}
+
+/// The largest f(x); NaN where any element is NaN, `lowest` where there is none. f(`lowest`) must be `lowest`.
+#[inline(always)]
+fn max_of<I: Isa, T: Element>(isa: I, x: &[T], lowest: T, f: impl Fn(T::Vector<I>) -> T::Vector<I>) -> T {
     use super::Mask;
     let lanes = T::Vector::<I>::LANES;
-    let mut largest = [splat(isa, T::neg_infinity()); 4];
+    let mut largest = [splat(isa, lowest); 4];
     let mut nan = largest[0].is_nan();
     let blocks = x.chunks_exact(4 * lanes);
     let rest = blocks.remainder();
@@ -399,16 +411,16 @@ pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
         for k in 0..4 {
             let v: T::Vector<I> = load(isa, &block[k * lanes..(k + 1) * lanes]);
             nan = nan.or(v.is_nan());
-            largest[k] = v.max(largest[k]);
+            largest[k] = f(v).max(largest[k]);
         }
     }
-    for vector in rest.chunks(lanes) {
-        // Dead lanes are −∞, so that they change nothing.
-        let mut padded = [T::neg_infinity(); super::MAX_LANES];
-        padded[..vector.len()].copy_from_slice(vector);
+    for part in rest.chunks(lanes) {
+        // Dead lanes are the lowest, so that they change nothing.
+        let mut padded = [lowest; super::MAX_LANES];
+        padded[..part.len()].copy_from_slice(part);
         let v: T::Vector<I> = load(isa, &padded);
         nan = nan.or(v.is_nan());
-        largest[0] = v.max(largest[0]);
+        largest[0] = f(v).max(largest[0]);
     }
     if nan.any() {
         return T::nan();
@@ -508,30 +520,12 @@ pub(crate) fn map_apart<I: Isa, T: Element>(isa: I, x: &mut [T], f: impl Fn(T::V
 /// The largest magnitude; NaN where any element is NaN, 0 where there is none.
 #[inline(always)]
 pub(crate) fn max_abs<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
-    use super::Mask;
-    let lanes = T::Vector::<I>::LANES;
-    let mut largest = [splat(isa, T::zero()); 4];
-    let mut nan = largest[0].is_nan();
-    let blocks = x.chunks_exact(4 * lanes);
-    let rest = blocks.remainder();
-    for block in blocks {
-        for k in 0..4 {
-            let v: T::Vector<I> = load(isa, &block[k * lanes..(k + 1) * lanes]);
-            nan = nan.or(v.is_nan());
-            largest[k] = v.abs().max(largest[k]);
-        }
-    }
-    for part in rest.chunks(lanes) {
-        let v: T::Vector<I> = load_partial(isa, part);
-        nan = nan.or(v.is_nan());
-        largest[0] = v.abs().max(largest[0]);
-    }
-    if nan.any() {
-        return T::nan();
-    }
-    largest[0].max(largest[1]).max(largest[2].max(largest[3])).reduce(
+    max_of(
+        isa,
+        x,
+        T::zero(),
         #[inline(always)]
-        |a, b| if a > b { a } else { b },
+        |v| v.abs(),
     )
 }
 
@@ -580,5 +574,4 @@ pub(crate) fn update<I: Isa, T: Element, const N: usize>(
             unsafe { new[k].store_partial(pointers[k].wrapping_add(at), rest) };
         }
     }
-}
 }

@@ -24,7 +24,8 @@ fn dense<T: Element>(case: &Case) {
         op.forward(batch, &x, parameters, Epilogue::default(), &mut scratch, &mut y).expect("valid");
         case.compare(name, &y);
         y.fill(T::nan());
-        op.forward_packed(batch, &x, (&packed, bias), Epilogue::default(), &mut scratch, &mut y).expect("valid");
+        op.forward_packed(batch, &x, (&packed, bias), Epilogue::default(), &mut scratch, &mut y)
+            .expect("valid");
         case.compare(name, &y);
     }
 

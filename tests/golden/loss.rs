@@ -1,7 +1,8 @@
 //! Softmax and losses against PyTorch's.
 
 use steadygrad::loss::{
-    BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax, Targets,
+    BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
+    Targets,
 };
 use steadygrad::{Element, RowShape};
 
@@ -33,7 +34,8 @@ fn softmax<T: Element>(case: &Case, op: Softmax) {
 fn loss<T: Element>(case: &Case) {
     let x = case.input::<T>("x");
     // 1e200 is past the largest f32.
-    if case.is_special() && x.iter().zip(case.input::<f64>("x")).any(|(x, y)| x.is_finite() != y.is_finite()) {
+    if case.is_special() && x.iter().zip(case.input::<f64>("x")).any(|(x, y)| x.is_finite() != y.is_finite())
+    {
         return;
     }
     let mut dx = vec![T::nan(); x.len()];
@@ -59,12 +61,14 @@ fn reduced<T: Element>(case: &Case, x: &[T], dx: &mut [T]) -> f64 {
     let shape = || RowShape { rows: case.count("rows"), cols: case.count("cols") };
     match case.op() {
         "cross_entropy" => {
-            let op = CrossEntropy { label_smoothing: case.float("smoothing"), reduction, ..Default::default() };
+            let op =
+                CrossEntropy { label_smoothing: case.float("smoothing"), reduction, ..Default::default() };
             let targets = case.indices("targets");
             op.forward_backward(shape(), x, Targets::Classes(&targets), weights, dx)
         }
         "cross_entropy_soft" => {
-            let op = CrossEntropy { label_smoothing: case.float("smoothing"), reduction, ..Default::default() };
+            let op =
+                CrossEntropy { label_smoothing: case.float("smoothing"), reduction, ..Default::default() };
             let targets = case.input::<T>("probabilities");
             op.forward_backward(shape(), x, Targets::Probabilities(&targets), weights, dx)
         }
