@@ -65,7 +65,7 @@ impl Row {
             Verdict::Learns
         } else if self.accuracy() >= NOTHING {
             Verdict::LearnsPartly
-        } else if !(ratio <= STEADY) {
+        } else if ratio.is_nan() || ratio > STEADY {
             Verdict::Exploded
         } else if ratio < 1.0 / STEADY {
             Verdict::Vanished

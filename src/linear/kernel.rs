@@ -147,7 +147,7 @@ impl<T: Element> Multiply<'_, T> {
     /// All tiles of `PANELS` panels from column `col` on: the panels stay in L1.
     #[inline(always)]
     fn strip<I: Isa, const PANELS: usize>(&self, isa: I, col: usize, mut c: MatrixMut<'_, T>) {
-        let right = self.right.from_panel(col / T::Vector::<I>::LANES);
+        let right = self.right.at_panel(col / T::Vector::<I>::LANES);
         let top = self.tiles.start(self.first);
         for tile in self.first..self.last {
             let rows = self.tiles.rows(tile);

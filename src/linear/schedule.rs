@@ -118,7 +118,7 @@ impl<'a, T: Element> Panels<'a, T> {
     /// The first `count` panels of `depth` rows, and the others.
     fn split_at(self, count: usize, depth: usize) -> (Self, Self) {
         match self {
-            Self::Packed(right) => (Self::Packed(right), Self::Packed(right.from_panel(count))),
+            Self::Packed(right) => (Self::Packed(right), Self::Packed(right.at_panel(count))),
             Self::Own { source, out } => {
                 let (first, rest) = out.split_at_mut(count * depth * lanes::<T>());
                 let from = source.from(count * lanes::<T>(), 0);
@@ -179,7 +179,7 @@ impl<T: Element> Block<'_, T> {
             let (mut strip, rest) = c.split_cols(width);
             c = rest;
             let right = match &mut panels {
-                Panels::Packed(right) => right.from_panel(done / lanes::<T>()),
+                Panels::Packed(right) => right.at_panel(done / lanes::<T>()),
                 Panels::Own { source, out } => {
                     // The same memory for every chunk, so that it stays in L2.
                     let panel_step = self.depth * lanes::<T>();

@@ -192,6 +192,7 @@ pub(crate) fn map<I: Isa, T: Element>(isa: I, data: InOut<'_, T>, f: impl Fn(T::
 /// # Panics
 /// Where the lengths differ.
 #[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one walk: its obligation covers the reads")]
 pub(crate) fn map2<I: Isa, T: Element>(
     isa: I,
     a: &[T],
@@ -218,6 +219,7 @@ pub(crate) fn map2<I: Isa, T: Element>(
 /// # Panics
 /// Where the lengths differ.
 #[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one walk: its obligation covers the reads")]
 pub(crate) fn map3<I: Isa, T: Element>(
     isa: I,
     a: &[T],

@@ -107,7 +107,7 @@ pub(crate) struct Right<'a, T> {
 impl<T> Right<'_, T> {
     /// The panels from `panel` on.
     #[inline(always)]
-    pub(crate) fn from_panel(self, panel: usize) -> Self {
+    pub(crate) fn at_panel(self, panel: usize) -> Self {
         Self { data: &self.data[(panel * self.panel_step).min(self.data.len())..], ..self }
     }
 }
