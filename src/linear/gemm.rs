@@ -91,8 +91,8 @@ impl GemmShape {
         Self { m, n, k, a: MatrixLayout::dense(m, k), b: MatrixLayout::dense(k, n), c_stride: n }
     }
 
-    /// Elements that `scratch` needs at least: at most 1024·k of them for A and 2048·256 for B, however large the
-    /// product.
+    /// Elements that `scratch` needs at least: however large the product, about 1536·256 of them for A and 2048·256
+    /// for B.
     #[must_use]
     pub fn scratch_len<T: Element>(&self) -> usize {
         schedule::scratch_len::<T>(*self)

@@ -63,7 +63,7 @@ impl Tiles {
 
 /// What the chain of multiply-adds of each output starts from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Start<'a, T> {
+pub enum Start<'a, T> {
     /// The factor times what the output holds; 0 does not read it.
     Scaled(T),
     /// One element a column.
@@ -72,7 +72,7 @@ pub(crate) enum Start<'a, T> {
 
 impl<T: Element> Start<'_, T> {
     /// The same from column `col` on.
-    pub(super) fn at_col(self, col: usize) -> Self {
+    pub(super) fn starting_at(self, col: usize) -> Self {
         match self {
             Self::Scaled(beta) => Self::Scaled(beta),
             Self::Bias(bias) => Self::Bias(&bias[col..]),
@@ -147,7 +147,7 @@ impl<T: Element> Multiply<'_, T> {
     /// All tiles of `PANELS` panels from column `col` on: the panels stay in L1.
     #[inline(always)]
     fn strip<I: Isa, const PANELS: usize>(&self, isa: I, col: usize, mut c: MatrixMut<'_, T>) {
-        let right = self.right.at_panel(col / T::Vector::<I>::LANES);
+        let right = self.right.starting_at(col / T::Vector::<I>::LANES);
         let top = self.tiles.start(self.first);
         for tile in self.first..self.last {
             let rows = self.tiles.rows(tile);
@@ -192,21 +192,19 @@ impl<T: Element> Multiply<'_, T> {
         match self.start {
             Start::Scaled(beta) if beta == T::zero() => {}
             Start::Scaled(beta) => {
-                for row in 0..ROWS {
+                for (row, sums) in sums.iter_mut().enumerate() {
                     let c = c.row(at + row);
-                    for panel in 0..PANELS {
-                        sums[row][panel] = load_panel(isa, c, panel * lanes) * beta;
+                    for (panel, sum) in sums.iter_mut().enumerate() {
+                        *sum = load_panel(isa, c, panel * lanes) * beta;
                     }
                 }
             }
             Start::Bias(bias) => {
                 let bias = &bias[col..col + c.cols()];
-                for panel in 0..PANELS {
-                    let bias = load_panel(isa, bias, panel * lanes);
-                    for row in 0..ROWS {
-                        sums[row][panel] = bias;
-                    }
+                for (panel, sum) in sums[0].iter_mut().enumerate() {
+                    *sum = load_panel(isa, bias, panel * lanes);
                 }
+                sums = [sums[0]; ROWS];
             }
         }
         // The tile below is the next to be read and written.
@@ -214,10 +212,10 @@ impl<T: Element> Multiply<'_, T> {
             c.prefetch_row(isa, at + ROWS + row);
         }
         multiply_tile(isa, self.depth, left, right, &mut sums);
-        for row in 0..ROWS {
+        for (row, sums) in sums.into_iter().enumerate() {
             let c = c.row(at + row);
-            for panel in 0..PANELS {
-                store_panel(sums[row][panel], c, panel * lanes);
+            for (panel, sum) in sums.into_iter().enumerate() {
+                store_panel(sum, c, panel * lanes);
             }
         }
     }

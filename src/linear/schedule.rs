@@ -35,7 +35,7 @@ const LINE: usize = 64;
 
 /// The right factor of a product.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Factor<'a, T> {
+pub enum Factor<'a, T> {
     /// As the caller has it.
     Strided(&'a [T]),
     /// Packed before.
@@ -118,7 +118,7 @@ impl<'a, T: Element> Panels<'a, T> {
     /// The first `count` panels of `depth` rows, and the others.
     fn split_at(self, count: usize, depth: usize) -> (Self, Self) {
         match self {
-            Self::Packed(right) => (Self::Packed(right), Self::Packed(right.at_panel(count))),
+            Self::Packed(right) => (Self::Packed(right), Self::Packed(right.starting_at(count))),
             Self::Own { source, out } => {
                 let (first, rest) = out.split_at_mut(count * depth * lanes::<T>());
                 let from = source.from(count * lanes::<T>(), 0);
@@ -179,7 +179,7 @@ impl<T: Element> Block<'_, T> {
             let (mut strip, rest) = c.split_cols(width);
             c = rest;
             let right = match &mut panels {
-                Panels::Packed(right) => right.at_panel(done / lanes::<T>()),
+                Panels::Packed(right) => right.starting_at(done / lanes::<T>()),
                 Panels::Own { source, out } => {
                     // The same memory for every chunk, so that it stays in L2.
                     let panel_step = self.depth * lanes::<T>();
@@ -205,7 +205,7 @@ impl<T: Element> Block<'_, T> {
                     last,
                     left: self.left,
                     right,
-                    start: self.start.at_col(col + done),
+                    start: self.start.starting_at(col + done),
                 };
                 simd::dispatch(self.active, MultiplyInto(multiply, group.reborrow()));
                 if let Some(epilogue) = self.epilogue {
@@ -285,7 +285,7 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
                     depth,
                     tiles,
                     left,
-                    start: if from == 0 { start.at_col(col) } else { Start::Scaled(T::one()) },
+                    start: if from == 0 { start.starting_at(col) } else { Start::Scaled(T::one()) },
                     epilogue: Some(epilogue).filter(|epilogue| from + depth == k && !epilogue.is_none()),
                     origin: row * n + col,
                     width: n,

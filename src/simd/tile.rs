@@ -107,7 +107,7 @@ pub(crate) struct Right<'a, T> {
 impl<T> Right<'_, T> {
     /// The panels from `panel` on.
     #[inline(always)]
-    pub(crate) fn at_panel(self, panel: usize) -> Self {
+    pub(crate) fn starting_at(self, panel: usize) -> Self {
         Self { data: &self.data[(panel * self.panel_step).min(self.data.len())..], ..self }
     }
 }
@@ -162,17 +162,17 @@ unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
     let mut totals = *sums;
     for _ in 0..depth {
         let mut columns = [totals[0][0]; PANELS];
-        for panel in 0..PANELS {
+        for (panel, column) in columns.iter_mut().enumerate() {
             let from = b.wrapping_add(panel * right.panel_step);
             // SAFETY: row `k < depth` of a panel.
-            columns[panel] = unsafe { Vector::load(isa, from) };
+            *column = unsafe { Vector::load(isa, from) };
             isa.prefetch(from.wrapping_add(AHEAD * lanes));
         }
-        for row in 0..ROWS {
+        for (row, totals) in totals.iter_mut().enumerate() {
             // SAFETY: element (`row`, `k`) of the left factor.
             let factor = T::Vector::<I>::new(isa, unsafe { *a.wrapping_add(row * row_step) });
-            for panel in 0..PANELS {
-                totals[row][panel] = factor.mul_add(columns[panel], totals[row][panel]);
+            for (total, &column) in totals.iter_mut().zip(&columns) {
+                *total = factor.mul_add(column, *total);
             }
         }
         a = a.wrapping_add(k_step);
