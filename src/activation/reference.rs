@@ -136,7 +136,7 @@ pub fn derivative<F: Float>(activation: Activation, x: F) -> F {
         Activation::GeluTanh => {
             let s = sigmoid(c(2.0) * gelu_inner(x));
             let inner = c(SQRT_2_OVER_PI) * (one + c(3.0 * GELU_CUBIC) * x * x);
-            s + x * s * (one - s) * c(2.0) * inner
+            s + x * s * sigmoid(c(-2.0) * gelu_inner(x)) * c(2.0) * inner
         }
         Activation::Silu => sigmoid(x) * (one + x * sigmoid(-x)),
         Activation::Mish => {

@@ -24,6 +24,8 @@ pub(crate) mod tolerance {
     pub(crate) const GOLDEN: Tolerance = Tolerance { ulp: 16.0, epsilons: 16.0 };
     /// PyTorch's gradient of `HardSigmoid`, whose 1/6 is a single-precision number even in `f64`: 2⁻²⁵ away.
     pub(crate) const GOLDEN_SINGLE: Tolerance = Tolerance { ulp: 2.7e8, epsilons: 0.0 };
+    /// The square of a function, and so twice its error.
+    pub(crate) const ACTIVATION_SQUARED: Tolerance = Tolerance { ulp: 8.5, epsilons: 0.0 };
     /// Activations and derivatives that cancel: relative to the magnitude of what cancels.
     pub(crate) const ACTIVATION_CANCELLING: Tolerance = Tolerance { ulp: 4.5, epsilons: 4.0 };
     /// A loss, in epsilons of the element type relative to the sum of its terms' magnitudes.
