@@ -30,8 +30,8 @@ fn inputs() -> Inputs {
 }
 
 /// A row a level of `op`, and one of the `scalar` loop.
-fn rows(c: &mut Criterion, stem: &str, mut op: impl FnMut(&mut [f32]), mut scalar: impl FnMut(&mut [f32])) {
-    let mut group = c.benchmark_group(format!("loss/{stem}"));
+fn rows(c: &mut Criterion, group: &str, mut op: impl FnMut(&mut [f32]), mut scalar: impl FnMut(&mut [f32])) {
+    let mut group = c.benchmark_group(group);
     group.throughput(Throughput::Elements(ELEMENTS as u64));
     let mut out = vec![0.0; ELEMENTS];
     for level in Level::available() {
@@ -48,7 +48,7 @@ fn cross_entropy_backward(c: &mut Criterion) {
     let mut v = vec![0.0; SHAPE.cols];
     rows(
         c,
-        "cross_entropy_backward",
+        "loss/cross_entropy_backward",
         |dx| {
             black_box(loss.forward_backward(SHAPE, black_box(&x), targets, None, dx).unwrap());
         },
@@ -67,7 +67,7 @@ fn softmax_forward(c: &mut Criterion) {
     let Inputs { x, .. } = inputs();
     rows(
         c,
-        "softmax_forward",
+        "loss/softmax_forward",
         |y| Softmax::Probabilities.forward(SHAPE, black_box(&x), y).unwrap(),
         |y| {
             for (x, y) in x.chunks(SHAPE.cols).zip(y.chunks_mut(SHAPE.cols)) {
@@ -83,7 +83,7 @@ fn softmax_backward(c: &mut Criterion) {
     Softmax::Probabilities.forward(SHAPE, &x, &mut y).unwrap();
     rows(
         c,
-        "softmax_backward",
+        "loss/softmax_backward",
         |dx| Softmax::Probabilities.backward_from_output(SHAPE, black_box(&y), &targets, dx).unwrap(),
         |dx| {
             let rows = y.chunks(SHAPE.cols).zip(targets.chunks(SHAPE.cols));
@@ -103,7 +103,7 @@ fn pointwise_backward(c: &mut Criterion) {
     ] {
         rows(
             c,
-            &format!("pointwise_backward/{name}"),
+            &format!("loss/pointwise_backward/{name}"),
             |dx| {
                 black_box(loss.forward_backward(Reduction::Mean, black_box(&x), &targets, dx).unwrap());
             },
@@ -124,7 +124,7 @@ fn binary_cross_entropy_with_logits_backward(c: &mut Criterion) {
     let loss = BinaryCrossEntropyWithLogits::default();
     rows(
         c,
-        "binary_cross_entropy_with_logits_backward",
+        "loss/binary_cross_entropy_with_logits_backward",
         |dx| {
             black_box(loss.forward_backward(SHAPE, black_box(&x), &targets, None, dx).unwrap());
         },
@@ -144,7 +144,7 @@ fn negative_log_likelihood_backward(c: &mut Criterion) {
     let loss = NegativeLogLikelihood::default();
     rows(
         c,
-        "negative_log_likelihood_backward",
+        "loss/negative_log_likelihood_backward",
         |dx| {
             black_box(loss.forward_backward(SHAPE, black_box(&x), &classes, None, dx).unwrap());
         },

@@ -17,7 +17,8 @@ use crate::{Element, Error, RowShape};
 
 /// −w · t · ln σ(x) − (1 − t) · ln(1 − σ(x)) of each logit and its target; semantics are PyTorch's.
 ///
-/// NaN propagates; an infinite logit on its target's side gives a NaN loss and a right gradient, as in PyTorch.
+/// NaN propagates. An infinite logit has the right gradient; its loss is NaN on its target's side, as in PyTorch, and
+/// infinite against it, also at −∞, where PyTorch's is NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BinaryCrossEntropyWithLogits {
     /// How the elements' losses become one; default the mean over all elements.
