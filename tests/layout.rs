@@ -87,11 +87,10 @@ fn layout_leaf_has_a_test() {
 #[test]
 fn layout_leaf_has_a_bench() {
     for (family, stem) in ops() {
-        let group = format!("\"{family}/{stem}_");
-        assert!(
-            text_of("benches", family).contains(&group),
-            "benches/{family}.rs has no group {group}<direction>\""
-        );
+        let text = text_of("benches", family);
+        let written_out = text.contains(&format!("\"{family}/{stem}_"));
+        let put_together = text.contains(&format!("\"{family}/{{")) && text.contains(&format!("\"{stem}_"));
+        assert!(written_out || put_together, "benches/{family}.rs has no group {family}/{stem}_<direction>");
     }
 }
 
