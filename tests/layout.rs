@@ -32,6 +32,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("loss/pointwise", Kind::Leaf),
     ("loss/softmax", Kind::Leaf),
     ("math", Kind::Infrastructure),
+    ("math/f32", Kind::Infrastructure),
     ("math/f64", Kind::Infrastructure),
     ("optim", Kind::Composition),
     ("optim/sgd", Kind::Leaf),
