@@ -6,6 +6,8 @@ extern crate alloc;
 pub mod activation;
 mod element;
 mod error;
+pub mod gradcheck;
+pub mod init;
 pub mod math;
 mod parallel;
 pub mod shape;
@@ -15,7 +17,10 @@ pub use activation::Activation;
 pub use activation::prelu::PRelu;
 pub use element::Element;
 pub use error::Error;
-pub use shape::{ChannelShape, RowShape};
+pub use gradcheck::GradCheck;
+pub use init::Init;
+pub use rand_core;
+pub use shape::{ChannelShape, RowShape, WeightShape};
 pub use simd::Level;
 
 /// Every formula of the crate, one value at a time: the textbook that the kernels are checked against.
