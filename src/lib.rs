@@ -1,4 +1,38 @@
 //! SIMD kernels that keep gradients from exploding and from vanishing, for Rust code that trains networks on CPUs.
+//!
+//! Call them from your own tensors: slices and a shape go in, a [`Result`] comes out. An operation is a small `Copy`
+//! struct or enum of hyper-parameters with methods `forward` and `backward`; what backward needs lies in slices that
+//! the caller owns.
+//!
+//! ```
+//! use steadygrad::Activation;
+//!
+//! let activation = Activation::Elu { alpha: 1.0 };
+//! let (x, dy) = ([-1.0_f64, 2.0], [1.0, 1.0]);
+//! let (mut y, mut dx) = ([0.0; 2], [0.0; 2]);
+//! activation.forward(&x, &mut y)?;
+//! activation.backward(&x, &dy, &mut dx)?;
+//! assert!((y[0] - ((-1.0_f64).exp() - 1.0)).abs() < 1e-15 && y[1] == 2.0);
+//! assert!((dx[0] - (-1.0_f64).exp()).abs() < 1e-15 && dx[1] == 1.0);
+//! # Ok::<(), steadygrad::Error>(())
+//! ```
+//!
+//! # What holds everywhere
+//!
+//! - Input gradients are overwritten, parameter gradients are accumulated (`+=`); each argument table says which.
+//! - On `Err` every output is untouched: all checks come before the first write.
+//! - No elements, rows or tensors is `Ok`, with nothing done.
+//! - A result has the same bits for any number of threads, and on AVX2 and AVX-512; the portable level, which may lack
+//!   fused multiply-add, is within the stated bounds.
+//! - Work runs on rayon's current pool; small work stays on the caller's thread. Nothing is allocated in a forward, a
+//!   backward or a step.
+//! - NaN propagates, unless a page says otherwise.
+//!
+//! # Features
+//!
+//! - `rayon` (default): parallel kernels. Without it everything runs on the caller's thread.
+//! - `std` (default): run-time detection of the instruction set, [`Level::scoped`](crate::Level) and
+//!   `STEADYGRAD_LEVEL`. Without it the level is the one compiled for.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

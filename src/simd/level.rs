@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use super::{Kernel, portable::Portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
+#[cfg(feature = "std")]
 use crate::Error;
 
 /// An instruction set that kernels are compiled for, from the lowest to the highest.
