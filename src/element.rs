@@ -64,6 +64,11 @@ pub(crate) mod compiled {
         + crate::activation::prelu::Compiled
         + crate::init::Compiled
         + crate::math::Compiled
+        + crate::loss::binary_cross_entropy_with_logits::Compiled
+        + crate::loss::cross_entropy::Compiled
+        + crate::loss::negative_log_likelihood::Compiled
+        + crate::loss::pointwise::Compiled
+        + crate::loss::softmax::Compiled
     {
     }
     impl Kernels for f32 {}

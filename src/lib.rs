@@ -42,6 +42,7 @@ mod element;
 mod error;
 pub mod gradcheck;
 pub mod init;
+pub mod loss;
 pub mod math;
 mod parallel;
 pub mod shape;
@@ -61,5 +62,10 @@ pub use simd::Level;
 pub mod reference {
     pub use crate::activation::prelu::reference as prelu;
     pub use crate::activation::reference as activation;
+    pub use crate::loss::binary_cross_entropy_with_logits::reference as binary_cross_entropy_with_logits;
+    pub use crate::loss::cross_entropy::reference as cross_entropy;
+    pub use crate::loss::negative_log_likelihood::reference as negative_log_likelihood;
+    pub use crate::loss::pointwise::reference as pointwise;
+    pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
 }

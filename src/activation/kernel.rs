@@ -296,7 +296,7 @@ fn gate<V: Vector>(x: V) -> V {
 
 /// (σ(x), 1 − σ(x)) without cancellation in either, from one exponential and one division.
 #[inline(always)]
-fn sigmoid_and_rest<V: Vector>(x: V) -> (V, V) {
+pub(crate) fn sigmoid_and_rest<V: Vector>(x: V) -> (V, V) {
     let e = (-x.abs()).exp();
     let larger = x.constant(1.0) / (e + V::Elem::one());
     let smaller = e * larger;

@@ -12,6 +12,7 @@ mod avx2;
 mod avx512;
 mod level;
 mod portable;
+mod products;
 mod slices;
 
 use core::ops::{Add, Div, Mul, Neg, Sub};
@@ -20,6 +21,7 @@ use crate::Element;
 
 pub use level::Level;
 pub(crate) use level::{Active, dispatch};
+pub(crate) use products::{Products, Source, map_products};
 pub(crate) use slices::{
     FOLD_BLOCK, InOut, Store, StoreInto, fold_f64, fold2_f64, inlined, lane_by_lane, load, load_partial, map,
     map2, map3, max, splat, widen, widen_partial,

@@ -74,6 +74,32 @@ impl<'a, T> InOut<'a, T> {
         self.len
     }
 
+    /// What there is to read; in place, what has been written so far.
+    #[inline(always)]
+    pub(crate) fn input(&self) -> &[T] {
+        // SAFETY: the input is borrowed for longer, and nothing is written while `self` is shared.
+        unsafe { core::slice::from_raw_parts(self.input, self.len) }
+    }
+
+    /// What there is to overwrite; in place, the input.
+    #[inline(always)]
+    pub(crate) fn output(&mut self) -> &mut [T] {
+        // SAFETY: the output is borrowed mutably for longer, and nothing is read while `self` is not shared.
+        unsafe { core::slice::from_raw_parts_mut(self.output, self.len) }
+    }
+
+    /// The same input and output for a shorter time.
+    #[inline(always)]
+    pub(crate) fn reborrow(&mut self) -> InOut<'_, T> {
+        InOut { borrow: core::marker::PhantomData, ..*self }
+    }
+
+    /// Where result `at` goes.
+    #[inline(always)]
+    pub(super) fn output_at(&mut self, at: usize) -> *mut T {
+        self.output.wrapping_add(at)
+    }
+
     /// The first `mid` elements and the others.
     ///
     /// # Panics
