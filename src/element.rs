@@ -69,6 +69,10 @@ pub(crate) mod compiled {
         + crate::loss::negative_log_likelihood::Compiled
         + crate::loss::pointwise::Compiled
         + crate::loss::softmax::Compiled
+        + crate::clip::clip_norm::Compiled
+        + crate::clip::clip_value::Compiled
+        + crate::optim::sgd::Compiled
+        + crate::stats::norm_partial::Compiled
     {
     }
     impl Kernels for f32 {}

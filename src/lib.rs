@@ -38,15 +38,19 @@
 extern crate alloc;
 
 pub mod activation;
+pub mod clip;
 mod element;
 mod error;
 pub mod gradcheck;
 pub mod init;
 pub mod loss;
 pub mod math;
+pub mod optim;
 mod parallel;
 pub mod shape;
 mod simd;
+pub mod stats;
+mod tensors;
 
 pub use activation::Activation;
 pub use activation::prelu::PRelu;
@@ -67,5 +71,9 @@ pub mod reference {
     pub use crate::loss::negative_log_likelihood::reference as negative_log_likelihood;
     pub use crate::loss::pointwise::reference as pointwise;
     pub use crate::loss::softmax::reference as softmax;
+    pub use crate::clip::clip_norm::reference as clip_norm;
+    pub use crate::clip::clip_value::reference as clip_value;
     pub use crate::math::reference as math;
+    pub use crate::optim::sgd::reference as sgd;
+    pub use crate::stats::norm_partial::reference as norm_partial;
 }

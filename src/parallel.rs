@@ -168,6 +168,17 @@ pub(crate) fn reduce<S: Split, R: Send>(
     halve(data, block, parallel, &f, &merge)
 }
 
+/// As [`reduce`], for a merge without rounding: pieces may be cut anywhere, and one thread takes all as one piece.
+pub(crate) fn merge<S: Split, R: Send>(
+    data: S,
+    block: usize,
+    f: impl Fn(S) -> R + Sync,
+    join_two: impl Fn(R, R) -> R + Sync,
+) -> R {
+    let block = if threads() == 1 { usize::MAX } else { block };
+    reduce(data, block, f, join_two)
+}
+
 /// Where to cut `len` so that the first part is whole blocks, or `None` for a single block.
 fn middle(len: usize, block: usize) -> Option<usize> {
     (len > block).then(|| len.div_ceil(block) / 2 * block)

@@ -8,6 +8,9 @@
 //! lower level.
 
 mod act;
+mod clip;
+mod lists;
+mod optim;
 mod timing;
 
 use clap::Parser;
@@ -36,7 +39,14 @@ struct Arguments {
 type Family = (fn() -> Vec<String>, fn(&Bench, &[&str]) -> Option<()>);
 
 /// By the first part of the name.
-const FAMILIES: &[(&str, Family)] = &[("act", (act::names, act::run))];
+const FAMILIES: &[(&str, Family)] = &[
+    ("act", (act::names, act::run)),
+    ("clip_norm", (clip::names, clip::run)),
+    ("clip_norm_under", (Vec::new, clip::run)),
+    ("clip_value", (Vec::new, clip::run)),
+    ("sgdm", (optim::names, optim::run)),
+    ("clip+sgdm", (Vec::new, optim::run)),
+];
 
 fn main() {
     let arguments = Arguments::parse();

@@ -25,6 +25,8 @@ pub(crate) use products::{Products, Source, map_products};
 pub(crate) use slices::{
     FOLD_BLOCK, InOut, Store, StoreInto, fold_f64, fold2_f64, inlined, lane_by_lane, load, load_partial, map,
     map2, map3, max, splat, widen, widen_partial,
+    InOut, Store, StoreInto, fold_f64, fold2_f64, inlined, lane_by_lane, load, load_partial, map, map2, max,
+    max_abs, splat, update, widen, widen_partial,
 };
 
 /// The proof that the CPU has an instruction set, and the vectors that come with it.

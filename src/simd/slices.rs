@@ -419,6 +419,83 @@ pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
     )
 }
 
+/// The largest magnitude; NaN where any element is NaN, 0 where there is none.
+#[inline(always)]
+pub(crate) fn max_abs<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
+    use super::Mask;
+    let lanes = T::Vector::<I>::LANES;
+    let mut largest = [splat(isa, T::zero()); 4];
+    let mut nan = largest[0].is_nan();
+    let blocks = x.chunks_exact(4 * lanes);
+    let rest = blocks.remainder();
+    for block in blocks {
+        for k in 0..4 {
+            let v: T::Vector<I> = load(isa, &block[k * lanes..(k + 1) * lanes]);
+            nan = nan.or(v.is_nan());
+            largest[k] = v.abs().max(largest[k]);
+        }
+    }
+    for part in rest.chunks(lanes) {
+        let v: T::Vector<I> = load_partial(isa, part);
+        nan = nan.or(v.is_nan());
+        largest[0] = v.abs().max(largest[0]);
+    }
+    if nan.any() {
+        return T::nan();
+    }
+    largest[0].max(largest[1]).max(largest[2].max(largest[3])).reduce(
+        #[inline(always)]
+        |a, b| if a > b { a } else { b },
+    )
+}
+
+/// `state[..][i] = f(x[i], state[..][i])`: an optimizer's step, in place in all it keeps.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline(always)]
+pub(crate) fn update<I: Isa, T: Element, const N: usize>(
+    isa: I,
+    x: &[T],
+    state: [&mut [T]; N],
+    f: impl Fn(T::Vector<I>, [T::Vector<I>; N]) -> [T::Vector<I>; N],
+) {
+    let lanes = T::Vector::<I>::LANES;
+    let mut pointers = [core::ptr::null_mut(); N];
+    for k in 0..N {
+        assert_eq!(state[k].len(), x.len());
+        pointers[k] = state[k].as_mut_ptr();
+    }
+    let mut values = [splat(isa, T::zero()); N];
+    let mut at = 0;
+    while at + lanes <= x.len() {
+        for k in 0..N {
+            // SAFETY: a whole vector is left of every slice.
+            values[k] = unsafe { Vector::load(isa, pointers[k].wrapping_add(at)) };
+        }
+        // SAFETY: a whole vector is left of `x`.
+        let new = f(unsafe { Vector::load(isa, x.as_ptr().wrapping_add(at)) }, values);
+        for k in 0..N {
+            // SAFETY: a whole vector is left of every slice.
+            unsafe { new[k].store(pointers[k].wrapping_add(at)) };
+        }
+        at += lanes;
+    }
+    let rest = x.len() - at;
+    if rest > 0 {
+        for k in 0..N {
+            // SAFETY: `rest` elements, fewer than the lanes, are left of every slice.
+            values[k] = unsafe { Vector::load_partial(isa, pointers[k].wrapping_add(at), rest) };
+        }
+        // SAFETY: `rest` elements, fewer than the lanes, are left of `x`.
+        let new = f(unsafe { Vector::load_partial(isa, x.as_ptr().wrapping_add(at), rest) }, values);
+        for k in 0..N {
+            // SAFETY: `rest` elements, fewer than the lanes, are left of every slice.
+            unsafe { new[k].store_partial(pointers[k].wrapping_add(at), rest) };
+        }
+    }
+}
+
 /// Interim.
 #[inline(always)]
 pub(crate) fn lane_by_lane<V: Vector>(x: V, f: impl Fn(V::Elem) -> V::Elem) -> V {

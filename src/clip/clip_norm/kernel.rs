@@ -1,0 +1,58 @@
+//! The product of a tensor and a factor.
+
+use crate::Element;
+use crate::stats::scale_by_power;
+use crate::simd::{self, InOut, Isa, Kernel, Vector};
+
+/// A factor as the product of two, since it may be below the normal numbers of `T`.
+#[derive(Clone, Copy, Debug)]
+pub struct Factor<T> {
+    /// The factor itself, where that is a normal number.
+    first: T,
+    /// 1, or the smallest normal number.
+    second: T,
+}
+
+impl<T: Element> Factor<T> {
+    /// A factor that is not negative.
+    pub(crate) fn new(factor: f64) -> Self {
+        Self::quotient(factor, (1.0, 0))
+    }
+
+    /// `dividend / (m · 2^e)`, at most 1, as precise below the normal numbers as above.
+    pub(crate) fn quotient(dividend: f64, (m, e): (f64, i32)) -> Self {
+        let smallest = T::min_positive_value();
+        let factor = scale_by_power(dividend / m, -e);
+        if factor < smallest.to_f64() {
+            let first = scale_by_power(dividend / smallest.to_f64() / m, -e);
+            Self { first: T::from_f64(first), second: smallest }
+        } else {
+            Self { first: T::from_f64(factor), second: T::one() }
+        }
+    }
+
+    /// `g` times the factor.
+    #[inline(always)]
+    pub(crate) fn times<V: Vector<Elem = T>>(self, g: V) -> V {
+        g * self.first * self.second
+    }
+}
+
+/// `data = factor · data`.
+pub(super) struct Scale<'a, T> {
+    pub(super) factor: Factor<T>,
+    pub(super) data: InOut<'a, T>,
+}
+
+impl<T: Element> Kernel for Scale<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        simd::map(
+            isa,
+            self.data,
+            #[inline(always)]
+            |g: T::Vector<I>| self.factor.times(g),
+        );
+    }
+}

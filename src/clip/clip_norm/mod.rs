@@ -1,0 +1,228 @@
+//! Clipping by norm: one read pass over all gradients, and a scale pass only where the norm is over the limit.
+//!
+//! Pascanu, Mikolov & Bengio 2013. The norm is a [`NormPartial`], so no finite gradient is too large to be clipped.
+
+pub(crate) mod kernel;
+pub mod reference;
+
+use crate::element::compiled_once;
+use crate::parallel;
+use crate::shape::check_range;
+use crate::simd::{self, Active, InOut};
+use crate::stats::norm_partial::{self, NormPartial};
+use crate::stats::scale_by_power;
+use crate::tensors::{ListMut, TASK};
+use crate::{Element, Error};
+use kernel::Factor;
+
+/// What the gradients are multiplied by where their norm is over the limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ClipRule {
+    /// `max_norm / norm`, and nothing where `norm ≤ max_norm`.
+    ///
+    /// A quotient within two epsilons of 1 counts as 1: the product would round away what it corrects, and so
+    /// clipping twice is clipping once.
+    Exact,
+    /// `min(1, max_norm / (norm + eps))`, as PyTorch's `clip_grad_norm_` does with 1e-6.
+    Torch {
+        /// What keeps the quotient finite; not negative.
+        eps: f64,
+    },
+}
+
+/// What to do where a gradient is NaN or infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonFinite {
+    /// Return [`Error::NonFinite`]; nothing was written.
+    Error,
+    /// Leave every gradient as it is and report a scale of 0, with which an optimizer's step takes no part of them.
+    Skip,
+    /// Multiply, as PyTorch: an infinite norm makes finite gradients 0 and infinite ones NaN, a NaN makes all NaN.
+    Propagate,
+}
+
+/// What clipping found and did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClipReport {
+    /// The norm of all gradients before clipping; infinite also where a norm of finite ones is past the largest `f64`.
+    pub norm: f64,
+    /// The factor, 1 where nothing was clipped: at most 1, or NaN under [`NonFinite::Propagate`].
+    pub scale: f64,
+    /// Position in the list of the first tensor with an element that is NaN or infinite.
+    pub non_finite: Option<usize>,
+}
+
+/// Scales all gradients by one factor so that their norm is at most `max_norm`: the direction of the step is kept.
+///
+/// ```text
+/// norm  = ‖g‖_p over all tensors
+/// scale = norm ≤ max_norm ? 1 : max_norm / norm
+/// g     = scale · g
+/// ```
+///
+/// Sums are held in `f64` and merged exactly (see [`NormPartial`]): the same bits for any pool, and a norm that is
+/// finite for gradients of 3e38 in `f32` and 1e300 in `f64`. Each element is within 1 ULP of `scale · g`.
+///
+/// # Examples
+/// ```
+/// use steadygrad::clip::ClipNorm;
+///
+/// let (mut weights, mut bias) = ([3.0_f32, 0.0], [4.0_f32]);
+/// let report = ClipNorm { max_norm: 2.5, ..ClipNorm::default() }.clip(&mut [&mut weights, &mut bias])?;
+/// assert_eq!((report.norm, report.scale, report.non_finite), (5.0, 0.5, None));
+/// assert_eq!((weights, bias), ([1.5, 0.0], [2.0]));
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClipNorm {
+    /// The limit, at least 0; infinite for the norm alone. 1 by default.
+    pub max_norm: f64,
+    /// Exponent of the norm: 1, 2 or infinite. 2 by default.
+    pub p: f64,
+    /// How the factor is made; [`ClipRule::Exact`] by default.
+    pub rule: ClipRule,
+    /// What to do with NaN and infinities; [`NonFinite::Error`] by default.
+    pub non_finite: NonFinite,
+}
+
+impl Default for ClipNorm {
+    fn default() -> Self {
+        Self { max_norm: 1.0, p: 2.0, rule: ClipRule::Exact, non_finite: NonFinite::Error }
+    }
+}
+
+impl ClipNorm {
+    /// Clips the gradients of a list of tensors by their common norm.
+    ///
+    /// | argument | elements           | access                                                  |
+    /// |----------|--------------------|---------------------------------------------------------|
+    /// | `grads`  | any of each tensor | read; then read and overwritten where `scale` is not 1 |
+    ///
+    /// The norm of an empty list is 0.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where a field is, and [`Error::NonFinite`] under that policy with the position of the first
+    /// tensor that holds a NaN or an infinity; then nothing was written.
+    pub fn clip<T: Element>(&self, grads: &mut [&mut [T]]) -> Result<ClipReport, Error> {
+        let mut partial = self.check()?;
+        <T as norm_partial::Compiled>::add_mut(&mut partial, grads);
+        let report = self.report::<T, _>(&partial, grads)?;
+        if report.scale != 1.0 && !self.skips(report) {
+            <T as Compiled>::scale(self.factor(&partial, report), grads);
+        }
+        Ok(report)
+    }
+
+    /// [`clip`](Self::clip) of one tensor.
+    ///
+    /// # Errors
+    /// As [`clip`](Self::clip).
+    pub fn clip_one<T: Element>(&self, grad: &mut [T]) -> Result<ClipReport, Error> {
+        self.clip(&mut [grad])
+    }
+
+    /// The report of [`clip`](Self::clip) without its scale pass: an optimizer's step takes the scale, so that each
+    /// gradient is read twice in all and written never.
+    ///
+    /// | argument | elements           | access |
+    /// |----------|--------------------|--------|
+    /// | `grads`  | any of each tensor | read   |
+    ///
+    /// # Errors
+    /// As [`clip`](Self::clip).
+    ///
+    /// # Examples
+    /// ```
+    /// use steadygrad::clip::ClipNorm;
+    ///
+    /// let report = ClipNorm::default().measure(&[&[3.0_f64, -4.0], &[0.0]])?;
+    /// assert_eq!((report.norm, report.scale), (5.0, 0.2));
+    /// # Ok::<(), steadygrad::Error>(())
+    /// ```
+    pub fn measure<T: Element>(&self, grads: &[&[T]]) -> Result<ClipReport, Error> {
+        let mut partial = self.check()?;
+        partial.add_list(grads);
+        self.report::<T, _>(&partial, grads)
+    }
+
+    /// The norm of nothing, where every field is in its range.
+    fn check(&self) -> Result<NormPartial, Error> {
+        check_range("max_norm", "at least 0", self.max_norm >= 0.0)?;
+        if let ClipRule::Torch { eps } = self.rule {
+            check_range("eps", "at least 0 and finite", eps >= 0.0 && eps.is_finite())?;
+        }
+        NormPartial::new(self.p)
+    }
+
+    fn report<T: Element, S: AsRef<[T]>>(
+        &self,
+        partial: &NormPartial,
+        grads: &[S],
+    ) -> Result<ClipReport, Error> {
+        let norm = partial.norm();
+        let non_finite = if partial.is_finite() {
+            None
+        } else {
+            grads.iter().position(|grad| <T as norm_partial::Compiled>::has_non_finite(grad.as_ref()))
+        };
+        let scale = match (non_finite, self.non_finite) {
+            (Some(index), NonFinite::Error) => return Err(Error::NonFinite { argument: "grads", index }),
+            (Some(_), NonFinite::Skip) => 0.0,
+            _ => self.scale::<T>(partial),
+        };
+        Ok(ClipReport { norm, scale, non_finite })
+    }
+
+    fn scale<T: Element>(&self, partial: &NormPartial) -> f64 {
+        let (m, e) = self.divisor(partial);
+        let quotient = scale_by_power(self.max_norm / m, -e);
+        match self.rule {
+            ClipRule::Exact if partial.norm() <= self.max_norm => 1.0,
+            ClipRule::Exact if quotient >= 1.0 - 2.0 * T::epsilon().to_f64() => 1.0,
+            ClipRule::Torch { .. } if quotient > 1.0 => 1.0,
+            _ => quotient,
+        }
+    }
+
+    /// `(m, e)` where `max_norm` is divided by `m · 2^e`; `e` is 0 unless that is past the largest `f64`.
+    fn divisor(&self, partial: &NormPartial) -> (f64, i32) {
+        let norm = partial.norm();
+        if partial.is_finite() && norm.is_infinite() {
+            return partial.scaled_norm();
+        }
+        match self.rule {
+            ClipRule::Exact => (norm, 0),
+            ClipRule::Torch { eps } => (norm + eps, 0),
+        }
+    }
+
+    fn factor<T: Element>(&self, partial: &NormPartial, report: ClipReport) -> Factor<T> {
+        if report.non_finite.is_some() {
+            Factor::new(report.scale)
+        } else {
+            Factor::quotient(self.max_norm, self.divisor(partial))
+        }
+    }
+
+    fn skips(&self, report: ClipReport) -> bool {
+        self.non_finite == NonFinite::Skip && report.non_finite.is_some()
+    }
+}
+
+compiled_once! {
+    fn scale(factor: Factor<Self>, grads: &mut [&mut [Self]]) = scale_all;
+}
+
+/// Elements that are scaled in one go, from the last to the first: the read pass left the last ones in the cache.
+const REVERSED: usize = 16 * 1024;
+
+fn scale_all<T: Element>(factor: Factor<T>, grads: &mut [&mut [T]]) {
+    let active = Active::current();
+    parallel::for_each(ListMut::new(grads), TASK, |list| {
+        for grad in list.pieces().rev() {
+            for block in grad.rchunks_mut(REVERSED) {
+                simd::dispatch(active, kernel::Scale { factor, data: InOut::in_place(block) });
+            }
+        }
+    });
+}

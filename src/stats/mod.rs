@@ -1,0 +1,7 @@
+//! Statistics as values that merge: blocks, threads and machines combine by one rule.
+
+mod exact_sum;
+pub mod norm_partial;
+
+pub(crate) use exact_sum::scale_by_power;
+pub use norm_partial::{NormPartial, norm};

@@ -1,0 +1,113 @@
+//! Sums of powers over blocks, scaled where they leave the range of `f64`.
+
+use super::super::exact_sum::scale_by_power;
+use super::{NormPartial, Order};
+use crate::Element;
+use crate::simd::{self, Isa, Kernel, Vector};
+
+/// Below this a sum of squares may have lost what underflowed: 4096 squares that each lost 2⁻¹⁰⁷⁵ are less than 2⁻⁵³
+/// of it.
+const LEAST_SQUARES: f64 = 1e-290;
+
+/// Adds the blocks of a tensor to a partial.
+pub(super) struct Accumulate<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) partial: &'a mut NormPartial,
+}
+
+impl<T: Element> Kernel for Accumulate<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        for block in self.x.chunks(NormPartial::BLOCK) {
+            let (value, exponent) = match self.partial.order {
+                Order::One => sum_of_magnitudes(isa, block),
+                Order::Two => sum_of_squares(isa, block),
+                Order::Infinity => (simd::max_abs(isa, block).to_f64(), 0),
+            };
+            self.partial.add_block(value, exponent);
+        }
+    }
+}
+
+/// The largest magnitude; NaN where any element is.
+pub(super) struct Largest<'a, T> {
+    pub(super) block: &'a [T],
+}
+
+impl<T: Element> Kernel for Largest<'_, T> {
+    type Output = T;
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> T {
+        simd::max_abs(isa, self.block)
+    }
+}
+
+/// `(s, e)` with `s · 2^e` the sum of squares; `s` is not finite where an element is not.
+#[inline(always)]
+fn sum_of_squares<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
+    let sum = simd::fold_f64(
+        isa,
+        block,
+        #[inline(always)]
+        |x, sum| x.mul_add(x, sum),
+    );
+    if squares_fit::<T>() || sum >= LEAST_SQUARES && sum.is_finite() {
+        return (sum, 0);
+    }
+    let (largest, down, exponent) = scaling(isa, block);
+    if !largest.is_finite() || largest == 0.0 {
+        return (largest, 0);
+    }
+    let sum = simd::fold_f64(
+        isa,
+        block,
+        #[inline(always)]
+        |x, sum| {
+            let x = x * down;
+            x.mul_add(x, sum)
+        },
+    );
+    (sum, 2 * exponent)
+}
+
+/// `(s, e)` with `s · 2^e` the sum of magnitudes; `s` is not finite where an element is not.
+#[inline(always)]
+fn sum_of_magnitudes<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
+    let sum = simd::fold_f64(
+        isa,
+        block,
+        #[inline(always)]
+        |x, sum| x.abs() + sum,
+    );
+    if squares_fit::<T>() || sum.is_finite() {
+        return (sum, 0);
+    }
+    let (largest, down, exponent) = scaling(isa, block);
+    if !largest.is_finite() {
+        return (largest, 0);
+    }
+    let sum = simd::fold_f64(
+        isa,
+        block,
+        #[inline(always)]
+        |x, sum| (x * down).abs() + sum,
+    );
+    (sum, exponent)
+}
+
+/// The largest magnitude, and `(2^−e, e)` where that times the largest is below 4, and at least 1 unless subnormal.
+#[inline(always)]
+fn scaling<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, f64, i32) {
+    let largest = simd::max_abs(isa, block).to_f64();
+    let (_, of_last_bit, _) = num_traits::Float::integer_decode(largest);
+    let exponent = (i32::from(of_last_bit) + 52).clamp(-1022, 1022);
+    (largest, scale_by_power(1.0, -exponent), exponent)
+}
+
+/// Whether a block's sum of squares of `T` is always within the range of `f64`, at both ends.
+#[inline(always)]
+fn squares_fit<T: Element>() -> bool {
+    let largest = T::max_value().to_f64();
+    (largest * largest).is_finite()
+}

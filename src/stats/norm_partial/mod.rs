@@ -1,0 +1,273 @@
+//! Norms from parts that merge in any order.
+//!
+//! The sum of each block of a tensor is added to a fixed-point number as wide as the range of squares of `f64`
+//! (Kulisch's accumulator): that addition is exact, so parts from threads, shards and machines agree to the bit
+//! whoever comes first, and nothing overflows.
+
+pub(crate) mod kernel;
+pub mod reference;
+
+use super::exact_sum::{ExactSum, WORDS, scale_by_power};
+use crate::element::compiled_once;
+use crate::parallel;
+use crate::shape::check_range;
+use crate::simd::{self, Active};
+use crate::tensors::{GRAIN, List, TASK};
+use crate::{Element, Error};
+
+/// Which norm: the exponents that are defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Sum of magnitudes.
+    One,
+    /// Root of the sum of squares.
+    Two,
+    /// Largest magnitude.
+    Infinity,
+}
+
+impl Order {
+    /// The norm with exponent `p`.
+    fn new(p: f64) -> Result<Self, Error> {
+        let order = if p == 1.0 {
+            Some(Self::One)
+        } else if p == 2.0 {
+            Some(Self::Two)
+        } else if p == f64::INFINITY {
+            Some(Self::Infinity)
+        } else {
+            None
+        };
+        order.ok_or(Error::OutOfRange { argument: "p", requirement: "1, 2 or infinity" })
+    }
+
+    fn p(self) -> f64 {
+        match self {
+            Self::One => 1.0,
+            Self::Two => 2.0,
+            Self::Infinity => f64::INFINITY,
+        }
+    }
+}
+
+/// A p-norm's sum, of as many tensors as were added, to be merged with that of others.
+///
+/// ```text
+/// ‖x‖_p = (Σ|xᵢ|ᵖ)^(1/p),  ‖x‖_∞ = max|xᵢ|
+/// ```
+///
+/// The norm is the same bits for any order of additions and merges, any pool, and AVX2 and AVX-512. A tensor may be
+/// cut into shards at multiples of [`BLOCK`](Self::BLOCK). It overflows only where the norm itself is past the
+/// largest `f64`. NaN anywhere makes it NaN, else an infinity makes it infinite.
+///
+/// Within a block at most 128 additions in `f64` round; their relative error halves under the root.
+///
+/// # Examples
+/// ```
+/// use steadygrad::stats::NormPartial;
+///
+/// let (mut first, mut second) = (NormPartial::new(2.0)?, NormPartial::new(2.0)?);
+/// first.add(&[3e25_f32]); // its square is past the largest `f32`
+/// second.add(&[4e25_f32]);
+/// second.merge(&first)?;
+/// assert!((second.norm() / 5e25 - 1.0).abs() < 1e-7);
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormPartial {
+    order: Order,
+    sum: ExactSum,
+    largest: f64,
+    has_nan: bool,
+    has_infinity: bool,
+}
+
+/// Bits of the flags in a partial's words.
+const NAN_FLAG: u64 = 1;
+const INFINITY_FLAG: u64 = 2;
+
+impl NormPartial {
+    /// Elements of a block: where a tensor may be cut without changing a bit of its norm.
+    pub const BLOCK: usize = GRAIN;
+
+    /// Numbers that [`to_words`](Self::to_words) makes.
+    pub const WORDS: usize = WORDS + 3;
+
+    /// The norm of nothing, with exponent 1, 2 or infinity.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where `p` is another number.
+    pub fn new(p: f64) -> Result<Self, Error> {
+        Ok(Self::zero(Order::new(p)?))
+    }
+
+    const fn zero(order: Order) -> Self {
+        Self { order, sum: ExactSum::ZERO, largest: 0.0, has_nan: false, has_infinity: false }
+    }
+
+    /// Adds the elements of a tensor, or of a shard that begins at a multiple of [`BLOCK`](Self::BLOCK).
+    pub fn add<T: Element>(&mut self, x: &[T]) {
+        self.add_list(&[x]);
+    }
+
+    /// Adds the elements of every tensor.
+    pub fn add_list<T: Element>(&mut self, tensors: &[&[T]]) {
+        <T as Compiled>::add(self, tensors);
+    }
+
+    /// Adds all that was added to another partial.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where `other` has another exponent; then this one is unchanged.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        check_range("other", "a partial of the same norm", self.order == other.order)?;
+        self.join(other);
+        Ok(())
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.sum.merge(&other.sum);
+        self.largest = self.largest.max(other.largest);
+        self.has_nan |= other.has_nan;
+        self.has_infinity |= other.has_infinity;
+    }
+
+    /// The norm of all that was added; 0 of nothing.
+    #[must_use]
+    pub fn norm(&self) -> f64 {
+        let (value, exponent) = self.scaled_norm();
+        scale_by_power(value, exponent)
+    }
+
+    /// Whether no element was NaN or infinite; the norm may still be past the largest `f64`.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        !(self.has_nan || self.has_infinity)
+    }
+
+    /// `(m, e)` where the norm is `m · 2^e`, which `f64` need not hold.
+    pub(crate) fn scaled_norm(&self) -> (f64, i32) {
+        if self.has_nan {
+            return (f64::NAN, 0);
+        }
+        if self.has_infinity {
+            return (f64::INFINITY, 0);
+        }
+        match self.order {
+            Order::One => self.sum.rounded(),
+            Order::Two => {
+                let (square, exponent) = self.sum.rounded();
+                (num_traits::Float::sqrt(square), exponent / 2)
+            }
+            Order::Infinity => (self.largest, 0),
+        }
+    }
+
+    /// Adds a block's sum of powers, or its largest magnitude, times a power of two.
+    #[inline]
+    fn add_block(&mut self, value: f64, exponent: i32) {
+        if value.is_nan() {
+            self.has_nan = true;
+        } else if value.is_infinite() {
+            self.has_infinity = true;
+        } else if self.order == Order::Infinity {
+            self.largest = self.largest.max(value);
+        } else {
+            self.sum.add(value, exponent);
+        }
+    }
+
+    /// The partial as plain numbers, to be sent to another machine.
+    ///
+    /// ```
+    /// use steadygrad::stats::NormPartial;
+    ///
+    /// let mut partial = NormPartial::new(1.0)?;
+    /// partial.add(&[1.5_f64, -2.0]);
+    /// let received = NormPartial::from_words(&partial.to_words())?;
+    /// assert_eq!(received.norm(), 3.5);
+    /// # Ok::<(), steadygrad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn to_words(&self) -> [u64; Self::WORDS] {
+        let mut words = [0; Self::WORDS];
+        words[0] = self.order.p().to_bits();
+        words[1] = self.largest.to_bits();
+        words[2] = u64::from(self.has_nan) * NAN_FLAG + u64::from(self.has_infinity) * INFINITY_FLAG;
+        words[3..].copy_from_slice(&self.sum.words);
+        words
+    }
+
+    /// The partial that [`to_words`](Self::to_words) was called on.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where the numbers are not those of a partial.
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Result<Self, Error> {
+        let mut partial = Self::new(f64::from_bits(words[0]))?;
+        partial.largest = f64::from_bits(words[1]);
+        check_range("words", "those of a partial", partial.largest >= 0.0 && partial.largest.is_finite())?;
+        check_range("words", "those of a partial", words[2] <= (NAN_FLAG | INFINITY_FLAG))?;
+        partial.has_nan = words[2] & NAN_FLAG != 0;
+        partial.has_infinity = words[2] & INFINITY_FLAG != 0;
+        partial.sum.words.copy_from_slice(&words[3..]);
+        Ok(partial)
+    }
+}
+
+/// The p-norm of all elements of a list of tensors, with exponent 1, 2 or infinity.
+///
+/// ```text
+/// ‖x‖_p = (Σ|xᵢ|ᵖ)^(1/p),  ‖x‖_∞ = max|xᵢ|
+/// ```
+///
+/// See [`NormPartial`] for its accuracy, and for what it does with NaN and infinities. The norm of no tensor is 0.
+///
+/// # Errors
+/// [`Error::OutOfRange`] where `p` is another number.
+///
+/// # Examples
+/// ```
+/// use steadygrad::stats;
+///
+/// let (weights, bias) = ([2.0_f32, -4.0], [4.0_f32]);
+/// assert_eq!(stats::norm(&[&weights, &bias], 2.0)?, 6.0);
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
+pub fn norm<T: Element>(tensors: &[&[T]], p: f64) -> Result<f64, Error> {
+    let mut partial = NormPartial::new(p)?;
+    partial.add_list(tensors);
+    Ok(partial.norm())
+}
+
+compiled_once! {
+    fn add(partial: &mut NormPartial, tensors: &[&[Self]]) = add_list;
+    /// As `add`, of tensors that are about to be written.
+    fn add_mut(partial: &mut NormPartial, tensors: &[&mut [Self]]) = add_list;
+    /// Whether any element is NaN or infinite.
+    fn has_non_finite(x: &[Self]) -> bool = has_non_finite_in;
+}
+
+fn add_list<T: Element, S: AsRef<[T]> + Sync>(partial: &mut NormPartial, tensors: &[S]) {
+    let (active, order) = (Active::current(), partial.order);
+    let added = parallel::merge(
+        List::new(tensors),
+        TASK,
+        |list| {
+            let mut partial = NormPartial::zero(order);
+            for x in list.pieces() {
+                simd::dispatch(active, kernel::Accumulate { x, partial: &mut partial });
+            }
+            partial
+        },
+        |mut a, b| {
+            a.join(&b);
+            a
+        },
+    );
+    partial.join(&added);
+}
+
+fn has_non_finite_in<T: Element>(x: &[T]) -> bool {
+    let active = Active::current();
+    x.chunks(GRAIN).any(|block| !simd::dispatch(active, kernel::Largest { block }).is_finite())
+}
