@@ -60,7 +60,10 @@ impl Element for f64 {
 pub(crate) mod compiled {
     /// Every family's compiled kernels; also what seals [`Element`](super::Element).
     pub trait Kernels:
-        crate::activation::Compiled + crate::activation::prelu::Compiled + crate::math::Compiled
+        crate::activation::Compiled
+        + crate::activation::prelu::Compiled
+        + crate::linear::Compiled
+        + crate::math::Compiled
     {
     }
     impl Kernels for f32 {}

@@ -39,7 +39,9 @@ extern crate alloc;
 
 pub mod activation;
 mod element;
+mod epilogue;
 mod error;
+pub mod linear;
 pub mod math;
 mod parallel;
 pub mod shape;
@@ -48,7 +50,9 @@ mod simd;
 pub use activation::Activation;
 pub use activation::prelu::PRelu;
 pub use element::Element;
+pub use epilogue::Epilogue;
 pub use error::Error;
+pub use linear::{Dense, Gemm, PackedMatrix};
 pub use shape::{ChannelShape, RowShape};
 pub use simd::Level;
 
@@ -56,5 +60,6 @@ pub use simd::Level;
 pub mod reference {
     pub use crate::activation::prelu::reference as prelu;
     pub use crate::activation::reference as activation;
+    pub use crate::linear::reference as linear;
     pub use crate::math::reference as math;
 }
