@@ -73,6 +73,7 @@ pub(crate) mod compiled {
         + crate::clip::clip_value::Compiled
         + crate::optim::sgd::Compiled
         + crate::stats::norm_partial::Compiled
+        + crate::linear::Compiled
     {
     }
     impl Kernels for f32 {}

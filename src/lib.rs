@@ -40,10 +40,12 @@ extern crate alloc;
 pub mod activation;
 pub mod clip;
 mod element;
+mod epilogue;
 mod error;
 pub mod gradcheck;
 pub mod init;
 pub mod loss;
+pub mod linear;
 pub mod math;
 pub mod optim;
 mod parallel;
@@ -55,11 +57,14 @@ mod tensors;
 pub use activation::Activation;
 pub use activation::prelu::PRelu;
 pub use element::Element;
+pub use epilogue::Epilogue;
 pub use error::Error;
 pub use gradcheck::GradCheck;
 pub use init::Init;
 pub use rand_core;
 pub use shape::{ChannelShape, RowShape, WeightShape};
+pub use linear::{Dense, Gemm, PackedMatrix};
+pub use shape::{ChannelShape, RowShape};
 pub use simd::Level;
 
 /// Every formula of the crate, one value at a time: the textbook that the kernels are checked against.
@@ -73,6 +78,7 @@ pub mod reference {
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::clip::clip_norm::reference as clip_norm;
     pub use crate::clip::clip_value::reference as clip_value;
+    pub use crate::linear::reference as linear;
     pub use crate::math::reference as math;
     pub use crate::optim::sgd::reference as sgd;
     pub use crate::stats::norm_partial::reference as norm_partial;

@@ -305,6 +305,11 @@ fn forward_all<T: Element>(activation: Activation, data: InOut<'_, T>) {
     });
 }
 
+/// `x = f(x)` on this thread, for compositions that have chosen the level and the part.
+pub(crate) fn apply<T: Element>(active: Active, activation: Activation, x: &mut [T]) {
+    simd::dispatch(active, kernel::Forward { activation, data: InOut::in_place(x) });
+}
+
 fn backward_all<T: Element>(activation: Activation, x: &[T], data: InOut<'_, T>) {
     let active = Active::current();
     parallel::for_each((x, data), activation.block(), |(x, data)| {

@@ -1,0 +1,162 @@
+//! What a matrix product needs beyond slices: strided parts of an output, the inner loop of a tile, a transposing copy.
+
+use core::marker::PhantomData;
+
+use super::{Isa, Vector};
+use crate::Element;
+
+/// A row-major matrix with gaps between its rows, to be written. It can be cut into parts that do not overlap, also
+/// by columns, which slices cannot.
+#[derive(Debug)]
+pub(crate) struct MatrixMut<'a, T> {
+    start: *mut T,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for as many `&mut [T]` as it has rows, which may be sent where `T` may be sent.
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// The first `cols` of every `stride` elements, `rows` times.
+    ///
+    /// # Panics
+    /// Where the rows overlap or `data` is too short: callers have checked both.
+    pub(crate) fn new(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(cols <= stride);
+        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len());
+        Self { start: data.as_mut_ptr(), rows, cols, stride, borrow: PhantomData }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Row `row` as a slice.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
+        assert!(row < self.rows);
+        let start = self.start.wrapping_add(row * self.stride);
+        // SAFETY: the row lies in the data that `new` was given, and no other part has a claim on it.
+        unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
+    }
+
+    /// The same rows and columns for a shorter time.
+    #[inline(always)]
+    pub(crate) fn reborrow(&mut self) -> MatrixMut<'_, T> {
+        MatrixMut { borrow: PhantomData, ..*self }
+    }
+
+    /// The first `mid` rows and the others.
+    ///
+    /// # Panics
+    /// Where `mid` exceeds the rows.
+    #[inline(always)]
+    pub(crate) fn split_rows(self, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.rows);
+        let start = self.start.wrapping_add(mid * self.stride);
+        (Self { rows: mid, ..self }, Self { start, rows: self.rows - mid, ..self })
+    }
+
+    /// The first `mid` columns and the others.
+    ///
+    /// # Panics
+    /// Where `mid` exceeds the columns.
+    #[inline(always)]
+    pub(crate) fn split_cols(self, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.cols);
+        let start = self.start.wrapping_add(mid);
+        (Self { cols: mid, ..self }, Self { start, cols: self.cols - mid, ..self })
+    }
+}
+
+/// The left factor of a tile: element (`row`, `k`) lies at `row · row_step + k · k_step`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) row_step: usize,
+    pub(crate) k_step: usize,
+}
+
+/// The right factor of a tile: panels as wide as a vector, row `k` of a panel at `k · LANES`, the next panel
+/// `panel_step` elements on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Right<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) panel_step: usize,
+}
+
+impl<T> Right<'_, T> {
+    /// The panels from `panel` on.
+    #[inline(always)]
+    pub(crate) fn from_panel(self, panel: usize) -> Self {
+        Self { data: &self.data[(panel * self.panel_step).min(self.data.len())..], ..self }
+    }
+}
+
+/// `sums[row][panel] += left(row, k) · right(panel, k)` for `k` in `0..depth`, in order, each a fused multiply-add.
+///
+/// # Panics
+/// Where an operand is too short.
+#[inline(always)]
+pub(crate) fn multiply_tile<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
+    isa: I,
+    depth: usize,
+    left: Left<'_, T>,
+    right: Right<'_, T>,
+    sums: &mut [[T::Vector<I>; PANELS]; ROWS],
+) {
+    /// Rows of a panel, each a cache line, that are asked for ahead.
+    const AHEAD: usize = 16;
+    if depth == 0 {
+        return;
+    }
+    let lanes = T::Vector::<I>::LANES;
+    assert!((ROWS - 1) * left.row_step + (depth - 1) * left.k_step < left.data.len());
+    assert!((PANELS - 1) * right.panel_step + depth * lanes <= right.data.len());
+    let mut a = left.data.as_ptr();
+    let mut b = right.data.as_ptr();
+    let mut totals = *sums;
+    for _ in 0..depth {
+        let mut columns = [totals[0][0]; PANELS];
+        for panel in 0..PANELS {
+            let from = b.wrapping_add(panel * right.panel_step);
+            // SAFETY: row `k < depth` of the panel, which the assertion above found within the data.
+            columns[panel] = unsafe { Vector::load(isa, from) };
+            isa.prefetch(from.wrapping_add(AHEAD * lanes));
+        }
+        for row in 0..ROWS {
+            let from = a.wrapping_add(row * left.row_step);
+            // SAFETY: element (`row`, `k`), which the assertion above found within the data.
+            let factor = T::Vector::<I>::new(isa, unsafe { *from });
+            for panel in 0..PANELS {
+                totals[row][panel] = factor.mul_add(columns[panel], totals[row][panel]);
+            }
+        }
+        a = a.wrapping_add(left.k_step);
+        b = b.wrapping_add(lanes);
+    }
+    *sums = totals;
+}
+
+/// `to[k · LANES + row] = from[row · stride + k]` for as many rows and `k` as a vector has lanes.
+///
+/// # Panics
+/// Where a slice is too short.
+#[inline(always)]
+pub(crate) fn transpose_block<I: Isa, T: Element>(isa: I, from: &[T], stride: usize, to: &mut [T]) {
+    let lanes = T::Vector::<I>::LANES;
+    assert!((lanes - 1) * stride + lanes <= from.len());
+    assert!(lanes * lanes <= to.len());
+    // SAFETY: both slices are long enough.
+    unsafe { T::Vector::<I>::transpose(isa, from.as_ptr(), stride, to.as_mut_ptr()) };
+}
