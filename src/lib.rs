@@ -64,7 +64,6 @@ pub use init::Init;
 pub use rand_core;
 pub use shape::{ChannelShape, RowShape, WeightShape};
 pub use linear::{Dense, Gemm, PackedMatrix};
-pub use shape::{ChannelShape, RowShape};
 pub use simd::Level;
 
 /// Every formula of the crate, one value at a time: the textbook that the kernels are checked against.

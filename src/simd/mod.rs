@@ -25,14 +25,7 @@ pub(crate) use level::{Active, dispatch};
 pub(crate) use products::{Products, Source, map_products};
 pub(crate) use slices::{
     FOLD_BLOCK, InOut, Store, StoreInto, fold_f64, fold2_f64, inlined, lane_by_lane, load, load_partial, map,
-    map2, map3, max, splat, widen, widen_partial,
-<<<<<<< HEAD
-    InOut, Store, StoreInto, fold_f64, fold2_f64, inlined, lane_by_lane, load, load_partial, map, map2, max,
-    max_abs, splat, update, widen, widen_partial,
-=======
-    FOLD_BLOCK, InOut, Store, StoreInto, fold_f64, fold2_f64, inlined, lane_by_lane, load, load_partial, map, map2, max,
-    splat, widen, widen_partial,
->>>>>>> linear
+    map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
 pub(crate) use tile::{Left, MatrixMut, Right, multiply_tile, transpose_block};
 
