@@ -4,6 +4,7 @@
 
 mod fuzz {
     pub(crate) mod activation;
+    pub(crate) mod init;
     pub(crate) mod math;
     pub(crate) mod reader;
 }
@@ -36,6 +37,11 @@ fn run_all(family: &str, run: fn(&[u8])) {
 #[test]
 fn activation() {
     run_all("activation", fuzz::activation::run);
+}
+
+#[test]
+fn init() {
+    run_all("init", fuzz::init::run);
 }
 
 #[test]

@@ -76,9 +76,9 @@ pub enum Init {
         mean: f64,
         /// Standard deviation before the cut; positive and finite.
         std: f64,
-        /// Lower bound; not NaN.
+        /// Lower bound; −∞ for none.
         low: f64,
-        /// Upper bound, at least `low`; one of the two is finite.
+        /// Upper bound, at least `low`.
         high: f64,
     },
     /// Standard deviation gain·√(2/(`fan_in` + `fan_out`)): keeps the variance of activations and of gradients, where f is
@@ -241,7 +241,8 @@ impl Init {
                 })
             }
             Self::Xavier { gain, .. } | Self::Kaiming { gain, .. } => {
-                finite("gain", gain)?;
+                // The furthest bounds are less than five gains apart.
+                finite("gain", 8.0 * gain)?;
                 check_range("gain", "at least 0", gain >= 0.0)
             }
             Self::LeCun { .. } => Ok(()),
@@ -271,8 +272,8 @@ fn fill_all<T: Element>(
         Init::Uniform { low, high } => fill_with(weights, || sampler::uniform(rng, low, high)),
         Init::Normal { mean, std } => fill_with(weights, || mean + std * sampler::normal(rng)),
         Init::TruncatedNormal { mean, std, low, high } => {
-            let bell = sampler::Truncated::new((low - mean) / std, (high - mean) / std);
-            fill_with(weights, || (mean + std * bell.sample(rng)).clamp(low, high));
+            let bell = sampler::Truncated::new(mean, std, low, high);
+            fill_with(weights, || bell.sample(rng));
         }
         Init::Xavier { gain, distribution } => {
             let std = gain * libm::sqrt(2.0 / (fan_in + fan_out));

@@ -19,31 +19,35 @@ pub(super) fn normal(rng: &mut dyn Rng) -> f64 {
     quantile(unit(rng))
 }
 
-/// N(0, 1) between two bounds.
+/// Mass between two bounds below which a part of it may underflow: all of it is then at the bound nearest to the mean.
+const SMALLEST_MASS: f64 = 1e-290;
+
+/// N(mean, std²) between two bounds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Truncated {
-    /// Bounds of which at least the nearer to 0 is negative: there Φ is relatively accurate.
+    mean: f64,
+    /// Negative where the bell was mirrored to have its bounds where Φ is relatively accurate.
+    std: f64,
     low: f64,
     high: f64,
-    /// −1 where the bounds were mirrored.
-    sign: f64,
+    /// Φ of the lower bound.
     below: f64,
+    /// Φ of the upper bound less that.
     mass: f64,
 }
 
 impl Truncated {
-    pub(super) fn new(low: f64, high: f64) -> Self {
-        let (low, high, sign) = if low > 0.0 { (-high, -low, -1.0) } else { (low, high, 1.0) };
-        let below = cumulative(low);
-        Self { low, high, sign, below, mass: cumulative(high) - below }
+    pub(super) fn new(mean: f64, std: f64, low: f64, high: f64) -> Self {
+        let std = if low > mean { -std } else { std };
+        let (a, b) = (cumulative((low - mean) / std), cumulative((high - mean) / std));
+        Self { mean, std, low, high, below: a.min(b), mass: (b - a).abs() }
     }
 
-    /// x = Φ⁻¹(Φ(low) + u·(Φ(high) − Φ(low))).
+    /// x = mean + std·Φ⁻¹(Φ(low) + u·(Φ(high) − Φ(low))).
     pub(super) fn sample(&self, rng: &mut dyn Rng) -> f64 {
-        let x = quantile(self.below + unit(rng) * self.mass);
-        // So far out that Φ underflows, all the mass is at the bound nearest to 0.
-        let x = if self.mass > 0.0 { x.clamp(self.low, self.high) } else { self.high };
-        self.sign * x
+        let p = self.below + unit(rng) * self.mass;
+        let x = if self.mass < SMALLEST_MASS { self.mean } else { self.mean + self.std * quantile(p) };
+        x.clamp(self.low, self.high)
     }
 }
 
@@ -59,13 +63,7 @@ fn quantile(p: f64) -> f64 {
         return q * ratio(0.180_625 - q * q, &CENTER);
     }
     let r = libm::sqrt(-libm::log(if q < 0.0 { p } else { 1.0 - p }));
-    let tail = if r <= 5.0 {
-        ratio(r - 1.6, &MIDDLE)
-    } else if r.is_finite() {
-        ratio(r - 5.0, &FAR)
-    } else {
-        r
-    };
+    let tail = if r <= 5.0 { ratio(r - 1.6, &MIDDLE) } else { ratio(r - 5.0, &FAR) };
     tail.copysign(q)
 }
 
