@@ -168,15 +168,25 @@ pub(crate) fn reduce<S: Split, R: Send>(
     halve(data, block, parallel, &f, &merge)
 }
 
-/// As [`reduce`], for a merge without rounding: pieces may be cut anywhere, and one thread takes all as one piece.
-pub(crate) fn merge<S: Split, R: Send>(
+/// Adds pieces of `data` of about `block` to `total`, for sums without rounding: a thread adds to the one it has,
+/// another thread to a new one, and the two are joined.
+pub(crate) fn accumulate<S: Split, R: Send>(
     data: S,
     block: usize,
-    f: impl Fn(S) -> R + Sync,
-    join_two: impl Fn(R, R) -> R + Sync,
-) -> R {
-    let block = if threads() == 1 { usize::MAX } else { block };
-    reduce(data, block, f, join_two)
+    total: &mut R,
+    add: &(impl Fn(S, &mut R) + Sync),
+    new: &(impl Fn(&R) -> R + Sync),
+    join_to: &(impl Fn(&mut R, R) + Sync),
+) {
+    let middle = if threads() == 1 { None } else { middle(data.len(), block) };
+    let Some(mid) = middle else { return add(data, total) };
+    let (first, second) = data.split_at(mid);
+    let mut other = new(total);
+    join(
+        || accumulate(first, block, total, add, new, join_to),
+        || accumulate(second, block, &mut other, add, new, join_to),
+    );
+    join_to(total, other);
 }
 
 /// Where to cut `len` so that the first part is whole blocks, or `None` for a single block.

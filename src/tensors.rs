@@ -1,12 +1,13 @@
 //! Lists of tensors as one run of elements, cut by elements: many small tensors share a task, a large one is spread.
 
 use crate::parallel::Split;
+use crate::simd::APART_BLOCK;
 
 /// Cuts inside a tensor fall on multiples of this, so that sums over blocks do not depend on where a list was cut.
-pub(crate) const GRAIN: usize = 4096;
+pub(crate) const GRAIN: usize = APART_BLOCK;
 
-/// Elements worth a task of their own: these loops only wait for memory, 5 to 50 µs at this size.
-pub(crate) const TASK: usize = 64 * 1024;
+/// Elements worth a task of their own: these loops only wait for memory, 10 to 40 µs at this size.
+pub(crate) const TASK: usize = 4 * GRAIN;
 
 /// Where a cut falls in tensors of the given lengths: the index of the tensor, and how many of its elements, a
 /// multiple of [`GRAIN`], come before.

@@ -4,9 +4,18 @@
 
 mod fuzz {
     pub(crate) mod activation;
+<<<<<<< HEAD
     pub(crate) mod init;
+=======
+    pub(crate) mod clip;
+    pub(crate) mod init;
+    pub(crate) mod linear;
+    pub(crate) mod loss;
+>>>>>>> main
     pub(crate) mod math;
+    pub(crate) mod optim;
     pub(crate) mod reader;
+    pub(crate) mod stats;
 }
 
 use std::path::Path;
@@ -40,11 +49,41 @@ fn activation() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn init() {
     run_all("init", fuzz::init::run);
+=======
+fn loss() {
+    run_all("loss", fuzz::loss::run);
+>>>>>>> main
 }
 
 #[test]
 fn math() {
     run_all("math", fuzz::math::run);
+}
+
+#[test]
+fn clip() {
+    run_all("clip", fuzz::clip::run);
+}
+
+#[test]
+fn optim() {
+    run_all("optim", fuzz::optim::run);
+}
+
+#[test]
+fn stats() {
+    run_all("stats", fuzz::stats::run);
+}
+
+#[test]
+fn linear() {
+    run_all("linear", fuzz::linear::run);
+}
+
+#[test]
+fn init() {
+    run_all("init", fuzz::init::run);
 }

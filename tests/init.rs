@@ -190,10 +190,7 @@ fn init_truncated_normal_is_the_bell_between_its_bounds() {
 #[test]
 fn init_scales_have_their_deviation() {
     let shape = WeightShape { outputs: 300, inputs: 25, field: 4 };
-    let cases = [
-        (Fan::In, 1.7 / 100.0_f64.sqrt()),
-        (Fan::Out, 1.7 / 1200.0_f64.sqrt()),
-    ];
+    let cases = [(Fan::In, 1.7 / 100.0_f64.sqrt()), (Fan::Out, 1.7 / 1200.0_f64.sqrt())];
     for distribution in DISTRIBUTIONS {
         let mut expected: Vec<(Init, f64)> =
             cases.map(|(fan, std)| (Init::Kaiming { gain: 1.7, fan, distribution }, std)).into();
@@ -211,7 +208,10 @@ fn init_scales_have_their_deviation() {
                 Distribution::TruncatedNormal => (2.37, 2.0 / 0.879_625_661_034_239_8),
             };
             assert!((kurtosis - peak).abs() < 0.12, "{init:?}: kurtosis {kurtosis}");
-            assert!(furthest <= limit * (1.0 + 1e-15) && furthest > 0.99 * limit.min(3.5), "{init:?}: {furthest}");
+            assert!(
+                furthest <= limit * (1.0 + 1e-15) && furthest > 0.99 * limit.min(3.5),
+                "{init:?}: {furthest}"
+            );
         }
     }
 }
@@ -253,7 +253,8 @@ fn orthogonality<T: Element>(x: &[T], rows: usize, cols: usize, gain: f64) -> f6
 
 #[test]
 fn init_orthogonal_is_orthogonal() {
-    for (rows, cols) in [(1, 1), (1, 9), (9, 1), (7, 7), (30, 50), (50, 30), (256, 256), (64, 65), (300, 100)] {
+    for (rows, cols) in [(1, 1), (1, 9), (9, 1), (7, 7), (30, 50), (50, 30), (256, 256), (64, 65), (300, 100)]
+    {
         for gain in [1.0, 2.0_f64.sqrt(), -3.0] {
             let (init, shape) = (Init::Orthogonal { gain }, RowShape { rows, cols });
             let single = orthogonality(&drawn::<f32>(init, shape, 5), rows, cols, gain);
@@ -299,7 +300,8 @@ fn init_orthogonal_refuses_a_generator_that_repeats() {
         }
     }
     let mut weights = Guarded::<f32>::new(6, 0);
-    let result = Init::Orthogonal { gain: 1.0 }.fill(RowShape { rows: 2, cols: 3 }, &mut Constant, weights.slice());
+    let result =
+        Init::Orthogonal { gain: 1.0 }.fill(RowShape { rows: 2, cols: 3 }, &mut Constant, weights.slice());
     assert!(matches!(result, Err(Error::OutOfRange { argument: "rng", .. })));
     assert!(weights.is_untouched());
 }
@@ -350,9 +352,9 @@ fn init_is_the_same_in_any_pool() {
 
 /// FNV-1a over the bits: a change of these is value-breaking, on this platform or on another.
 fn fingerprint(x: &[f64]) -> u64 {
-    x.iter().flat_map(|x| x.to_bits().to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    x.iter()
+        .flat_map(|x| x.to_bits().to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[test]

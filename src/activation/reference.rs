@@ -85,7 +85,7 @@ pub fn derivative<F: Float>(activation: Activation, x: F) -> F {
     let step = |inside: bool, value: F| if inside { value } else { zero };
     match activation {
         Activation::Identity => one,
-        Activation::Relu => step(!(x <= zero), one),
+        Activation::Relu => step(x > zero || x.is_nan(), one),
         Activation::Relu6 => step(!(x <= zero || x >= c(6.0)), one),
         Activation::LeakyRelu { slope } => {
             if x > zero {
@@ -102,7 +102,7 @@ pub fn derivative<F: Float>(activation: Activation, x: F) -> F {
             }
         }
         Activation::HardTanh { min, max } => step(!(x <= c(min) || x >= c(max)), one),
-        Activation::HardSigmoid => step(!(x.abs() >= c(3.0)), one / c(6.0)),
+        Activation::HardSigmoid => step(x.abs() < c(3.0) || x.is_nan(), one / c(6.0)),
         _ if x.is_nan() => x,
         Activation::Elu { alpha } => {
             if x > zero {

@@ -1,51 +1,40 @@
-//! Interim: lane by lane through `Float`, until the vector versions land.
+//! The functions of `f32`, within 2 ULP with FMA and 4 without; no branches, no tables, at most one division.
+//!
+//! The bounds in the docs are the largest errors seen; `tests/accuracy.rs` holds them, over a prime stride of all 2³²
+//! inputs in every run and over all of them on demand. `tests/accuracy/remez.py` derives the coefficients.
 
-use num_traits::Float;
+mod erf;
+mod exp;
+mod ln;
 
-use super::reference;
-use crate::simd::{Vector, lane_by_lane};
+pub(crate) use erf::{erf, erfc, normal};
+pub(crate) use exp::{exp, expm1, sigmoid, tanh};
+pub(crate) use ln::{ln, ln_1p, log_sigmoid, softplus};
 
+use crate::simd::{Vector, inlined};
+
+/// c₀ + c₁x + c₂x² + …
 #[inline(always)]
-pub(crate) fn exp<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, Float::exp)
+fn polynomial<V: Vector<Elem = f32>, const N: usize>(x: V, coefficients: &[f32; N]) -> V {
+    polynomial_from(0, x, coefficients)
 }
+
+/// cₖ + cₖ₊₁x + cₖ₊₂x² + … with k = `first`.
+///
+/// Horner's rule in x² over pairs: half the latency of the plain rule for one multiplication, measured 1.3 times as
+/// fast in erf and 1.15 times in ln on AVX2.
 #[inline(always)]
-pub(crate) fn expm1<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, Float::exp_m1)
-}
-#[inline(always)]
-pub(crate) fn ln<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, Float::ln)
-}
-#[inline(always)]
-pub(crate) fn ln_1p<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, Float::ln_1p)
-}
-#[inline(always)]
-pub(crate) fn tanh<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, Float::tanh)
-}
-#[inline(always)]
-pub(crate) fn sigmoid<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, reference::sigmoid)
-}
-#[inline(always)]
-pub(crate) fn softplus<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, reference::softplus)
-}
-#[inline(always)]
-pub(crate) fn log_sigmoid<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, reference::log_sigmoid)
-}
-#[inline(always)]
-pub(crate) fn erf<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, reference::erf)
-}
-#[inline(always)]
-pub(crate) fn erfc<V: Vector<Elem = f32>>(x: V) -> V {
-    lane_by_lane(x, reference::erfc)
-}
-#[inline(always)]
-pub(crate) fn normal<V: Vector<Elem = f32>>(x: V) -> (V, V) {
-    (lane_by_lane(x, reference::normal_cdf), lane_by_lane(x, reference::normal_pdf))
+fn polynomial_from<V: Vector<Elem = f32>, const N: usize>(first: usize, x: V, coefficients: &[f32; N]) -> V {
+    let square = x * x;
+    let pair = inlined(
+        #[inline(always)]
+        |k: usize| x.mul_add(x.splat(coefficients[k + 1]), x.splat(coefficients[k])),
+    );
+    let mut k = first + (N - first - 1) / 2 * 2;
+    let mut sum = if k + 1 < N { pair(k) } else { x.splat(coefficients[k]) };
+    while k > first {
+        k -= 2;
+        sum = sum.mul_add(square, pair(k));
+    }
+    sum
 }

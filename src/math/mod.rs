@@ -134,6 +134,8 @@ pub enum Function {
     Erfc,
     /// [`normal_cdf`]
     NormalCdf,
+    /// [`normal_pdf`]
+    NormalPdf,
 }
 
 struct Apply<'a, T> {
@@ -151,6 +153,7 @@ impl<T: Element> Kernel for Apply<'_, T> {
                 match self.function {
                     $(Function::$Name => simd::map(isa, self.data, #[inline(always)] |x| x.$function()),)*
                     Function::NormalCdf => simd::map(isa, self.data, #[inline(always)] |x| x.normal().0),
+                    Function::NormalPdf => simd::map(isa, self.data, #[inline(always)] |x| x.normal().1),
                 }
             };
         }
@@ -217,4 +220,6 @@ over_slices! {
     erfc = Erfc;
     /// Φ(x) = erfc(−x/√2) / 2, relatively accurate in its tail.
     normal_cdf = NormalCdf;
+    /// φ(x) = e^(−x²/2) / √(2π).
+    normal_pdf = NormalPdf;
 }

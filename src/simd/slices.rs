@@ -389,9 +389,21 @@ pub(crate) fn fold2_f64<I: Isa, T: Element>(
 /// The largest element; NaN where any element is NaN, −∞ where there is none.
 #[inline(always)]
 pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
+    max_of(
+        isa,
+        x,
+        T::neg_infinity(),
+        #[inline(always)]
+        |v| v,
+    )
+}
+
+/// The largest f(x); NaN where any element is NaN, `lowest` where there is none. f(`lowest`) must be `lowest`.
+#[inline(always)]
+fn max_of<I: Isa, T: Element>(isa: I, x: &[T], lowest: T, f: impl Fn(T::Vector<I>) -> T::Vector<I>) -> T {
     use super::Mask;
     let lanes = T::Vector::<I>::LANES;
-    let mut largest = [splat(isa, T::neg_infinity()); 4];
+    let mut largest = [splat(isa, lowest); 4];
     let mut nan = largest[0].is_nan();
     let blocks = x.chunks_exact(4 * lanes);
     let rest = blocks.remainder();
@@ -399,16 +411,16 @@ pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
         for k in 0..4 {
             let v: T::Vector<I> = load(isa, &block[k * lanes..(k + 1) * lanes]);
             nan = nan.or(v.is_nan());
-            largest[k] = v.max(largest[k]);
+            largest[k] = f(v).max(largest[k]);
         }
     }
-    for vector in rest.chunks(lanes) {
-        // Dead lanes are −∞, so that they change nothing.
-        let mut padded = [T::neg_infinity(); super::MAX_LANES];
-        padded[..vector.len()].copy_from_slice(vector);
+    for part in rest.chunks(lanes) {
+        // Dead lanes are the lowest, so that they change nothing.
+        let mut padded = [lowest; super::MAX_LANES];
+        padded[..part.len()].copy_from_slice(part);
         let v: T::Vector<I> = load(isa, &padded);
         nan = nan.or(v.is_nan());
-        largest[0] = v.max(largest[0]);
+        largest[0] = f(v).max(largest[0]);
     }
     if nan.any() {
         return T::nan();
@@ -419,33 +431,101 @@ pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
     )
 }
 
+/// Elements that loops over four places take at a time: the places are 16 KiB apart for `f32`.
+///
+/// The prefetchers of a core stop at the end of a page, so one place at a time reaches half of what memory can give.
+/// Read at four, a sum of squares of 100 MB took 7.0 ms instead of 10.4, a product in place 7.6 instead of 10.0.
+pub(crate) const APART_BLOCK: usize = 16 * 1024;
+
+/// Elements taken at one place before the next, and so what the length of a quarter is a multiple of.
+const APART_STEP: usize = FOLD_BLOCK / 2;
+
+/// How far ahead of a read at four places memory is asked: 8 lines at each.
+const APART_AHEAD_BYTES: usize = 512;
+
+/// Sixteen elements of each of two places as four vectors of `f64`, in order.
+#[inline(always)]
+fn widen_two<I: Isa, T: Element>(isa: I, first: &[T], second: &[T]) -> [I::F64; 4] {
+    let lanes = T::Vector::<I>::LANES;
+    // Sixteen lanes fill each half with one vector, eight with two.
+    let each = APART_STEP / lanes;
+    let part = |i: usize| {
+        let i = i.min(2 * each - 1);
+        &(if i < each { first } else { second })[i % each * lanes..]
+    };
+    let vectors = [load(isa, part(0)), load(isa, part(1)), load(isa, part(2)), load(isa, part(3))];
+    T::widen(isa, vectors)
+}
+
+/// As [`fold_f64`], but of four places of `x` at a time: for a block that comes from memory. The same bits for the same
+/// length.
+///
+/// `f(0, s)` must be `s`: the lanes past the end are zero.
+#[inline(always)]
+pub(crate) fn fold_apart_f64<I: Isa, T: Element>(
+    isa: I,
+    x: &[T],
+    f: impl Fn(I::F64, I::F64) -> I::F64,
+) -> f64 {
+    let mut sums = [splat(isa, 0.0); 4];
+    let quarter = x.len() / (4 * APART_STEP) * APART_STEP;
+    let (a, rest) = x.split_at(quarter);
+    let (b, rest) = rest.split_at(quarter);
+    let (c, rest) = rest.split_at(quarter);
+    let (d, rest) = rest.split_at(quarter);
+    for step in 0..quarter / APART_STEP {
+        let at = step * APART_STEP..(step + 1) * APART_STEP;
+        let [a, b, c, d] = [&a[at.clone()], &b[at.clone()], &c[at.clone()], &d[at]];
+        for place in [a, b, c, d] {
+            isa.prefetch(place.as_ptr().wrapping_byte_add(APART_AHEAD_BYTES));
+        }
+        let (low, high) = (widen_two(isa, a, b), widen_two(isa, c, d));
+        for k in 0..4 {
+            sums[k] = f(low[k], sums[k]);
+        }
+        for k in 0..4 {
+            sums[k] = f(high[k], sums[k]);
+        }
+    }
+    for part in rest.chunks(FOLD_BLOCK) {
+        let part = widen_partial(isa, part);
+        for k in 0..4 {
+            sums[k] = f(part[k], sums[k]);
+        }
+    }
+    ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum()
+}
+
+/// `x[i] = f(x[i])`, at four places of each block at a time: for slices that come from memory.
+#[inline(always)]
+pub(crate) fn map_apart<I: Isa, T: Element>(isa: I, x: &mut [T], f: impl Fn(T::Vector<I>) -> T::Vector<I>) {
+    let lanes = T::Vector::<I>::LANES;
+    for block in x.chunks_mut(APART_BLOCK) {
+        let quarter = block.len() / (4 * lanes) * lanes;
+        let (a, rest) = block.split_at_mut(quarter);
+        let (b, rest) = rest.split_at_mut(quarter);
+        let (c, rest) = rest.split_at_mut(quarter);
+        let (d, rest) = rest.split_at_mut(quarter);
+        let places = a.chunks_exact_mut(lanes).zip(b.chunks_exact_mut(lanes));
+        let places = places.zip(c.chunks_exact_mut(lanes)).zip(d.chunks_exact_mut(lanes));
+        for (((a, b), c), d) in places {
+            for place in [a, b, c, d] {
+                f(load(isa, place)).store_into(place);
+            }
+        }
+        map(isa, InOut::in_place(rest), &f);
+    }
+}
+
 /// The largest magnitude; NaN where any element is NaN, 0 where there is none.
 #[inline(always)]
 pub(crate) fn max_abs<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
-    use super::Mask;
-    let lanes = T::Vector::<I>::LANES;
-    let mut largest = [splat(isa, T::zero()); 4];
-    let mut nan = largest[0].is_nan();
-    let blocks = x.chunks_exact(4 * lanes);
-    let rest = blocks.remainder();
-    for block in blocks {
-        for k in 0..4 {
-            let v: T::Vector<I> = load(isa, &block[k * lanes..(k + 1) * lanes]);
-            nan = nan.or(v.is_nan());
-            largest[k] = v.abs().max(largest[k]);
-        }
-    }
-    for part in rest.chunks(lanes) {
-        let v: T::Vector<I> = load_partial(isa, part);
-        nan = nan.or(v.is_nan());
-        largest[0] = v.abs().max(largest[0]);
-    }
-    if nan.any() {
-        return T::nan();
-    }
-    largest[0].max(largest[1]).max(largest[2].max(largest[3])).reduce(
+    max_of(
+        isa,
+        x,
+        T::zero(),
         #[inline(always)]
-        |a, b| if a > b { a } else { b },
+        |v| v.abs(),
     )
 }
 
@@ -494,16 +574,4 @@ pub(crate) fn update<I: Isa, T: Element, const N: usize>(
             unsafe { new[k].store_partial(pointers[k].wrapping_add(at), rest) };
         }
     }
-}
-
-/// Interim.
-#[inline(always)]
-pub(crate) fn lane_by_lane<V: Vector>(x: V, f: impl Fn(V::Elem) -> V::Elem) -> V {
-    let mut lanes = [<V::Elem as num_traits::Zero>::zero(); super::MAX_LANES];
-    x.store_into(&mut lanes);
-    for lane in &mut lanes {
-        *lane = f(*lane);
-    }
-    // SAFETY: `lanes` has room for the lanes of every vector type.
-    unsafe { V::load(x.isa(), lanes.as_ptr()) }
 }

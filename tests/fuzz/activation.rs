@@ -1,21 +1,24 @@
 //! Activations: any variant and bits, any length and offset, every level against the reference.
 
-use steadygrad::reference::activation as reference;
-use steadygrad::{Activation, Level};
+use steadygrad::reference::{activation as reference, prelu as prelu_reference};
+
+use steadygrad::{Activation, ChannelShape, Level, PRelu};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
-
-/// A derivative that may underflow in `f32`.
-const PLATEAU: f64 = 1e-30;
 
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    if reader.byte() % 2 == 0 { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
+    match reader.byte() % 4 {
+        0 => activation::<f32>(&mut reader),
+        1 => activation::<f64>(&mut reader),
+        2 => prelu::<f32>(&mut reader),
+        _ => prelu::<f64>(&mut reader),
+    }
 }
 
-fn check<T: Bits>(reader: &mut Reader<'_>) {
-    let activation = activation(reader);
+fn activation<T: Bits>(reader: &mut Reader<'_>) {
+    let activation = any_activation(reader);
     // Starting inside a larger slice, a vector's address is any multiple of the element's size.
     let (offset, len, excess) = (reader.up_to(15), reader.up_to(300), reader.up_to(3));
     let (x, dy) = (reader.floats::<T>(offset + len), reader.floats::<T>(offset + len));
@@ -35,14 +38,20 @@ fn check<T: Bits>(reader: &mut Reader<'_>) {
             let (value, gradient) = (x.to_f64(), dy.to_f64());
             let case = (activation, level, x, dy);
             assert_close(case, reference::forward(activation, value), y, tolerance(value));
-            // ∞ · 0 is what a plateau makes of an infinite gradient: 0 by its mask, NaN by the product.
-            let plateau = reference::derivative(activation, value).abs() < PLATEAU;
-            if gradient.is_finite() || !plateau {
-                let expected = reference::backward(activation, value, gradient);
-                assert_close(case, expected, dx, tolerance(gradient));
+            let derivative = reference::derivative(activation, value);
+            // In `f64` the cubic of `GeluTanh` overflows in the formula.
+            if (!derivative.is_nan() || value.is_nan()) && has_product(derivative, gradient) {
+                assert_close(case, reference::backward(activation, value, gradient), dx, tolerance(gradient));
             }
         }
     }
+}
+
+/// Whether `derivative · dy` has one value: ∞ · 0 and NaN · 0 are 0 by a plateau's mask and NaN by a product, and a
+/// derivative that underflows or overflows `f32` is 0 or ∞ there.
+fn has_product(derivative: f64, dy: f64) -> bool {
+    let (flat, steep) = (derivative.abs() < 1e-30, !(derivative.abs() < 1e30));
+    !(flat && !dy.is_finite()) && !(steep && dy.abs() < 1e-30)
 }
 
 /// A few units of the result, and of what it is computed from where the formula cancels.
@@ -50,7 +59,45 @@ fn tolerance(scale: f64) -> Tolerance {
     Tolerance { relative: 64.0, absolute: 16.0 * scale.abs() }
 }
 
-fn activation(reader: &mut Reader<'_>) -> Activation {
+fn prelu<T: Bits>(reader: &mut Reader<'_>) {
+    let shape = ChannelShape { outer: reader.up_to(4), channels: reader.up_to(5), inner: reader.up_to(40) };
+    let (len, excess) = (shape.outer * shape.channels * shape.inner, reader.up_to(3));
+    // The slope's gradient is a sum: ordinary numbers have one that does not depend on the order.
+    let (x, dy) = (reader.ordinaries::<T>(len), reader.ordinaries::<T>(len));
+    let slope = reader.ordinaries::<T>(shape.channels);
+    for level in Level::available() {
+        let (mut y, mut dx) = (vec![T::nan(); len + excess], vec![T::nan(); len + excess]);
+        let mut dslope = vec![T::zero(); shape.channels];
+        let (forward, backward) = Level::scoped(level, || {
+            let forward = PRelu.forward(shape, &x, &slope, &mut y);
+            (forward, PRelu.backward(shape, &x, &slope, &dy, &mut dx, &mut dslope))
+        })
+        .expect("an available level");
+        if excess > 0 {
+            assert_refused(forward, &y);
+            assert_refused(backward, &dx);
+            continue;
+        }
+        forward.expect("matching lengths");
+        backward.expect("matching lengths");
+        let mut sums = vec![(0.0, 0.0); shape.channels];
+        for i in 0..len {
+            let channel = i / shape.inner % shape.channels;
+            let (value, gradient) = (x[i].to_f64(), dy[i].to_f64());
+            let alpha = slope[channel].to_f64();
+            let (expected_dx, part) = prelu_reference::backward(value, alpha, gradient);
+            let case = (level, shape, i);
+            assert_close(case, prelu_reference::forward(value, alpha), y[i], tolerance(1.0));
+            assert_close(case, expected_dx, dx[i], tolerance(1.0));
+            sums[channel] = (sums[channel].0 + part, sums[channel].1 + part.abs());
+        }
+        for (channel, (sum, magnitude)) in sums.into_iter().enumerate() {
+            assert_close((level, shape, channel), sum, dslope[channel], tolerance(magnitude));
+        }
+    }
+}
+
+fn any_activation(reader: &mut Reader<'_>) -> Activation {
     let (a, b) = (parameter(reader), parameter(reader));
     reader.pick(&[
         Activation::Identity,

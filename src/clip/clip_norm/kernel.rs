@@ -1,8 +1,8 @@
 //! The product of a tensor and a factor.
 
 use crate::Element;
+use crate::simd::{self, Isa, Kernel, Vector};
 use crate::stats::scale_by_power;
-use crate::simd::{self, InOut, Isa, Kernel, Vector};
 
 /// A factor as the product of two, since it may be below the normal numbers of `T`.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +41,14 @@ impl<T: Element> Factor<T> {
 /// `data = factor · data`.
 pub(super) struct Scale<'a, T> {
     pub(super) factor: Factor<T>,
-    pub(super) data: InOut<'a, T>,
+    pub(super) data: &'a mut [T],
 }
 
 impl<T: Element> Kernel for Scale<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        simd::map(
+        simd::map_apart(
             isa,
             self.data,
             #[inline(always)]

@@ -8,10 +8,10 @@ pub mod reference;
 use crate::element::compiled_once;
 use crate::parallel;
 use crate::shape::check_range;
-use crate::simd::{self, Active, InOut};
+use crate::simd::{self, Active};
 use crate::stats::norm_partial::{self, NormPartial};
 use crate::stats::scale_by_power;
-use crate::tensors::{ListMut, TASK};
+use crate::tensors::{GRAIN, ListMut, TASK};
 use crate::{Element, Error};
 use kernel::Factor;
 
@@ -20,8 +20,8 @@ use kernel::Factor;
 pub enum ClipRule {
     /// `max_norm / norm`, and nothing where `norm ≤ max_norm`.
     ///
-    /// A quotient within two epsilons of 1 counts as 1: the product would round away what it corrects, and so
-    /// clipping twice is clipping once.
+    /// A quotient within two epsilons of 1 (in `f64`, 2⁻⁴², which bounds the error of the norm) counts as 1: the product
+    /// would round away what it corrects. So clipping twice is clipping once.
     Exact,
     /// `min(1, max_norm / (norm + eps))`, as PyTorch's `clip_grad_norm_` does with 1e-6.
     Torch {
@@ -61,7 +61,8 @@ pub struct ClipReport {
 /// ```
 ///
 /// Sums are held in `f64` and merged exactly (see [`NormPartial`]): the same bits for any pool, and a norm that is
-/// finite for gradients of 3e38 in `f32` and 1e300 in `f64`. Each element is within 1 ULP of `scale · g`.
+/// finite for gradients of 3e38 in `f32` and 1e300 in `f64`. Each element is within 1.5 ULP of `scale · g`: the factor and
+/// the product round once each.
 ///
 /// # Examples
 /// ```
@@ -106,9 +107,9 @@ impl ClipNorm {
     pub fn clip<T: Element>(&self, grads: &mut [&mut [T]]) -> Result<ClipReport, Error> {
         let mut partial = self.check()?;
         <T as norm_partial::Compiled>::add_mut(&mut partial, grads);
-        let report = self.report::<T, _>(&partial, grads)?;
-        if report.scale != 1.0 && !self.skips(report) {
-            <T as Compiled>::scale(self.factor(&partial, report), grads);
+        let Decision { report, factor } = self.decide::<T, _>(&partial, grads)?;
+        if let Some(factor) = factor {
+            <T as Compiled>::scale(factor, grads);
         }
         Ok(report)
     }
@@ -142,7 +143,7 @@ impl ClipNorm {
     pub fn measure<T: Element>(&self, grads: &[&[T]]) -> Result<ClipReport, Error> {
         let mut partial = self.check()?;
         partial.add_list(grads);
-        self.report::<T, _>(&partial, grads)
+        Ok(self.decide::<T, _>(&partial, grads)?.report)
     }
 
     /// The norm of nothing, where every field is in its range.
@@ -154,74 +155,69 @@ impl ClipNorm {
         NormPartial::new(self.p)
     }
 
-    fn report<T: Element, S: AsRef<[T]>>(
+    /// What to do about the gradients, from their norm.
+    fn decide<T: Element, S: AsRef<[T]>>(
         &self,
         partial: &NormPartial,
         grads: &[S],
-    ) -> Result<ClipReport, Error> {
-        let norm = partial.norm();
-        let non_finite = if partial.is_finite() {
-            None
-        } else {
-            grads.iter().position(|grad| <T as norm_partial::Compiled>::has_non_finite(grad.as_ref()))
-        };
-        let scale = match (non_finite, self.non_finite) {
-            (Some(index), NonFinite::Error) => return Err(Error::NonFinite { argument: "grads", index }),
-            (Some(_), NonFinite::Skip) => 0.0,
-            _ => self.scale::<T>(partial),
-        };
-        Ok(ClipReport { norm, scale, non_finite })
-    }
-
-    fn scale<T: Element>(&self, partial: &NormPartial) -> f64 {
-        let (m, e) = self.divisor(partial);
-        let quotient = scale_by_power(self.max_norm / m, -e);
-        match self.rule {
-            ClipRule::Exact if partial.norm() <= self.max_norm => 1.0,
-            ClipRule::Exact if quotient >= 1.0 - 2.0 * T::epsilon().to_f64() => 1.0,
-            ClipRule::Torch { .. } if quotient > 1.0 => 1.0,
-            _ => quotient,
+    ) -> Result<Decision<T>, Error> {
+        let scaled = partial.scaled_norm();
+        let norm = scale_by_power(scaled.0, scaled.1);
+        if !partial.is_finite() {
+            let found = |grad: &S| <T as norm_partial::Compiled>::has_non_finite(grad.as_ref());
+            let index = grads.iter().position(found).unwrap_or(0);
+            let scale = match self.non_finite {
+                NonFinite::Error => return Err(Error::NonFinite { argument: "grads", index }),
+                NonFinite::Skip => 0.0,
+                NonFinite::Propagate => self.scale::<T>(norm, (norm, 0)),
+            };
+            let factor = (self.non_finite == NonFinite::Propagate).then(|| Factor::new(scale));
+            return Ok(Decision { report: ClipReport { norm, scale, non_finite: Some(index) }, factor });
         }
-    }
-
-    /// `(m, e)` where `max_norm` is divided by `m · 2^e`; `e` is 0 unless that is past the largest `f64`.
-    fn divisor(&self, partial: &NormPartial) -> (f64, i32) {
-        let norm = partial.norm();
-        if partial.is_finite() && norm.is_infinite() {
-            return partial.scaled_norm();
-        }
-        match self.rule {
+        let divisor = match self.rule {
+            _ if norm.is_infinite() => scaled,
             ClipRule::Exact => (norm, 0),
             ClipRule::Torch { eps } => (norm + eps, 0),
-        }
+        };
+        let scale = self.scale::<T>(norm, divisor);
+        let factor = (scale != 1.0).then(|| Factor::quotient(self.max_norm, divisor));
+        Ok(Decision { report: ClipReport { norm, scale, non_finite: None }, factor })
     }
 
-    fn factor<T: Element>(&self, partial: &NormPartial, report: ClipReport) -> Factor<T> {
-        if report.non_finite.is_some() {
-            Factor::new(report.scale)
-        } else {
-            Factor::quotient(self.max_norm, self.divisor(partial))
-        }
-    }
-
-    fn skips(&self, report: ClipReport) -> bool {
-        self.non_finite == NonFinite::Skip && report.non_finite.is_some()
+    /// The factor, where the limit is divided by `m · 2^e`.
+    fn scale<T: Element>(&self, norm: f64, (m, e): (f64, i32)) -> f64 {
+        let quotient = scale_by_power(self.max_norm / m, -e);
+        let is_one = match self.rule {
+            ClipRule::Exact => {
+                let within = 2.0 * T::epsilon().to_f64() + NORM_UNCERTAINTY;
+                norm <= self.max_norm || quotient >= 1.0 - within
+            }
+            ClipRule::Torch { .. } => quotient > 1.0,
+        };
+        if is_one { 1.0 } else { quotient }
     }
 }
+
+/// What is reported, and what the gradients are to be multiplied by.
+struct Decision<T> {
+    report: ClipReport,
+    factor: Option<Factor<T>>,
+}
+
+/// How far two norms of equal gradients may be apart at most, relative to them; see [`NormPartial`].
+const NORM_UNCERTAINTY: f64 = 1.0 / (1_u64 << 42) as f64;
 
 compiled_once! {
     fn scale(factor: Factor<Self>, grads: &mut [&mut [Self]]) = scale_all;
 }
 
-/// Elements that are scaled in one go, from the last to the first: the read pass left the last ones in the cache.
-const REVERSED: usize = 16 * 1024;
-
 fn scale_all<T: Element>(factor: Factor<T>, grads: &mut [&mut [T]]) {
     let active = Active::current();
     parallel::for_each(ListMut::new(grads), TASK, |list| {
+        // From the last to the first: the read pass left the last ones in the cache.
         for grad in list.pieces().rev() {
-            for block in grad.rchunks_mut(REVERSED) {
-                simd::dispatch(active, kernel::Scale { factor, data: InOut::in_place(block) });
+            for data in grad.rchunks_mut(GRAIN) {
+                simd::dispatch(active, kernel::Scale { factor, data });
             }
         }
     });

@@ -1,13 +1,13 @@
 //! The clamp of a tensor.
 
 use crate::Element;
-use crate::simd::{self, InOut, Isa, Kernel, Vector};
+use crate::simd::{self, Isa, Kernel, Vector};
 
 /// `data` limited to `[min, max]`.
 pub(super) struct Clamp<'a, T> {
     pub(super) min: T,
     pub(super) max: T,
-    pub(super) data: InOut<'a, T>,
+    pub(super) data: &'a mut [T],
 }
 
 impl<T: Element> Kernel for Clamp<'_, T> {
@@ -15,7 +15,7 @@ impl<T: Element> Kernel for Clamp<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let (min, max) = (simd::splat(isa, self.min), simd::splat(isa, self.max));
-        simd::map(
+        simd::map_apart(
             isa,
             self.data,
             #[inline(always)]

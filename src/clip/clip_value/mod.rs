@@ -6,7 +6,7 @@ pub mod reference;
 use crate::element::compiled_once;
 use crate::parallel;
 use crate::shape::check_range;
-use crate::simd::{self, Active, InOut};
+use crate::simd::{self, Active};
 use crate::tensors::{ListMut, TASK};
 use crate::{Element, Error};
 
@@ -75,8 +75,8 @@ fn clip_all<T: Element>(op: ClipValue, grads: &mut [&mut [T]]) {
     let active = Active::current();
     let (min, max) = (T::from_f64(op.min), T::from_f64(op.max));
     parallel::for_each(ListMut::new(grads), TASK, |list| {
-        for grad in list.pieces() {
-            simd::dispatch(active, kernel::Clamp { min, max, data: InOut::in_place(grad) });
+        for data in list.pieces() {
+            simd::dispatch(active, kernel::Clamp { min, max, data });
         }
     });
 }

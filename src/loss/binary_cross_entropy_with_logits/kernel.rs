@@ -60,7 +60,7 @@ impl<T: Element, S: Source<T>> Kernel for ByColumn<'_, T, S> {
     }
 }
 
-/// With p = pos_weight · t and l = ln(1 + e^(−|x|)): `(1 − t) · (max(x, 0) + l) + p · (max(−x, 0) + l)`, and the
+/// With `p = pos_weight · t` and `l = ln(1 + e^(−|x|))`: `(1 − t) · (max(x, 0) + l) + p · (max(−x, 0) + l)`, and the
 /// gradient `(1 − t) · σ − p · (1 − σ)`: for targets in `[0, 1]` the loss has no difference that cancels.
 #[inline(always)]
 fn evaluate<V: Vector>(x: V, t: V, pos_weight: V, scale: V) -> Products<V> {

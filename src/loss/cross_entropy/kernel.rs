@@ -74,7 +74,7 @@ impl<T: Element, S: Source<T>> Kernel for ProbabilityRows<'_, T, S> {
 }
 
 impl<T: Element> Shared<'_, T> {
-    /// With v_c = (1 − ε) · [c = t] · w_c + ε/C · w_c.
+    /// With `v_c = (1 − ε) · [c = t] · w_c + ε/C · w_c`.
     #[inline(always)]
     fn class_row<I: Isa, S: Source<T>>(self, isa: I, class: usize, mut row: S) -> f64 {
         let Self { smoothing, class_weights, weight_sum, divisor } = self;
@@ -101,7 +101,7 @@ impl<T: Element> Shared<'_, T> {
         of_target * (ln_sum - target_below) + smooth
     }
 
-    /// With v_c = ((1 − ε) · q_c + ε/C) · w_c.
+    /// With `v_c = ((1 − ε) · q_c + ε/C) · w_c`.
     #[inline(always)]
     fn probability_row<I: Isa, S: Source<T>>(self, isa: I, targets: &[T], mut row: S) -> f64 {
         let Self { smoothing, class_weights, weight_sum, divisor } = self;
@@ -122,7 +122,7 @@ impl<T: Element> Shared<'_, T> {
     }
 }
 
-/// Σ w_c · (x_c − largest).
+/// `Σ w_c · (x_c − largest)`.
 #[inline(always)]
 fn weighted_below<I: Isa, T: Element>(isa: I, largest: T, class_weights: Option<&[T]>, mut x: &[T]) -> f64 {
     let one = simd::splat(isa, T::one());
@@ -144,7 +144,7 @@ fn weighted_below<I: Isa, T: Element>(isa: I, largest: T, class_weights: Option<
     }
 }
 
-/// dx_c = scale · dx_c − offset · w_c.
+/// `dx_c = scale · dx_c − offset · w_c`.
 #[inline(always)]
 fn scale_and_subtract<I: Isa, T: Element>(
     isa: I,
@@ -195,7 +195,7 @@ impl<T: Element> Affine<T> {
     }
 }
 
-/// Σ w_c · q_c.
+/// `Σ w_c · q_c`.
 #[inline(always)]
 fn weighted_sum<I: Isa, T: Element>(isa: I, class_weights: Option<&[T]>, targets: &[T]) -> f64 {
     match class_weights {
@@ -215,7 +215,7 @@ fn weighted_sum<I: Isa, T: Element>(isa: I, class_weights: Option<&[T]>, targets
     }
 }
 
-/// Σ v_c · (x_c − largest) with v_c = smoothed(q_c) · w_c.
+/// `Σ v_c · (x_c − largest)` with `v_c = smoothed(q_c) · w_c`.
 #[inline(always)]
 fn counted_below<I: Isa, T: Element>(
     isa: I,
@@ -243,7 +243,7 @@ fn counted_below<I: Isa, T: Element>(
     }
 }
 
-/// dx_c = scale · dx_c − smoothed(q_c) · w_c.
+/// `dx_c = scale · dx_c − smoothed(q_c) · w_c`.
 #[inline(always)]
 fn scale_and_subtract_targets<I: Isa, T: Element>(
     isa: I,

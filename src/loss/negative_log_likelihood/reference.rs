@@ -7,7 +7,7 @@ pub fn forward<F: Float>(x: &[F], class: usize, weight: F) -> F {
     -weight * x[class]
 }
 
-/// dx_c = −[c = t] · w.
+/// `dx_c = −[c = t] · w`.
 pub fn backward<F: Float>(class: usize, weight: F, dx: &mut [F]) {
     dx.fill(F::zero());
     dx[class] = -weight;

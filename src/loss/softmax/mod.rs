@@ -36,7 +36,8 @@ impl Softmax {
     /// | `x`      | `rows · cols` | read        |
     /// | `y`      | `rows · cols` | overwritten |
     ///
-    /// Logarithms are within 4 ULP of the formula, probabilities within 4 + |x − max x|: the exponent is rounded once.
+    /// Probabilities are within 4 + |x − max x| ULP of the formula, for the exponent is rounded once; logarithms within
+    /// 4 ULP, or 2 epsilons near 0.
     ///
     /// # Errors
     /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::Empty`] `cols` where

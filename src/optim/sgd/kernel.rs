@@ -28,8 +28,8 @@ enum Direction {
 pub(super) struct Rule<T> {
     /// Of the gradient; `None` where it counts as 0 whatever it holds.
     scale: Option<Factor<T>>,
-    /// λ, added to the gradient.
-    coupled: T,
+    /// λ of coupled decay; `None` where there is none, since 0 times an infinite parameter would be NaN.
+    coupled: Option<T>,
     /// 1 − lr·λ of decoupled decay, multiplied with the parameter.
     keep: T,
     momentum: T,
@@ -42,8 +42,8 @@ pub(super) struct Rule<T> {
 impl<T: Element> Rule<T> {
     pub(super) fn new(op: Sgd, scale: f64) -> Self {
         let (coupled, keep) = match op.weight_decay {
-            WeightDecay::Coupled(decay) => (decay, 1.0),
-            WeightDecay::Decoupled(decay) => (0.0, 1.0 - op.lr * decay),
+            WeightDecay::Coupled(decay) => ((decay != 0.0).then(|| T::from_f64(decay)), 1.0),
+            WeightDecay::Decoupled(decay) => (None, 1.0 - op.lr * decay),
         };
         let (momentum, dampening, direction) = match op.momentum {
             Momentum::None => (0.0, 0.0, Direction::Buffer),
@@ -52,7 +52,7 @@ impl<T: Element> Rule<T> {
         };
         Self {
             scale: (scale != 0.0).then(|| Factor::new(scale)),
-            coupled: T::from_f64(coupled),
+            coupled,
             keep: T::from_f64(keep),
             momentum: T::from_f64(momentum),
             share: T::from_f64(1.0 - dampening),
@@ -68,7 +68,11 @@ impl<T: Element> Rule<T> {
             Some(scale) => scale.times(g),
             None => g.splat(T::zero()),
         };
-        (p.mul_add(p.splat(self.coupled), g), p * self.keep)
+        let g = match self.coupled {
+            Some(decay) => p.mul_add(p.splat(decay), g),
+            None => g,
+        };
+        (g, p * self.keep)
     }
 }
 

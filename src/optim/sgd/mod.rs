@@ -21,7 +21,7 @@ pub enum Momentum {
     None,
     /// `b = μ·b + (1 − dampening)·g`, and the step is along `b`.
     Classical {
-        /// μ, at least 0 and finite; usually 0.9.
+        /// μ, positive and finite; usually 0.9.
         momentum: f64,
         /// How much less of each new gradient is taken, finite; usually 0.
         dampening: f64,
@@ -110,7 +110,7 @@ impl Sgd {
         match self.momentum {
             Momentum::None => {}
             Momentum::Classical { momentum, dampening } => {
-                check_range("momentum", "at least 0 and finite", momentum >= 0.0 && momentum.is_finite())?;
+                check_range("momentum", "positive and finite", momentum > 0.0 && momentum.is_finite())?;
                 check_range("dampening", "finite", dampening.is_finite())?;
             }
             Momentum::Nesterov { momentum } => {

@@ -5,8 +5,8 @@ use super::{NormPartial, Order};
 use crate::Element;
 use crate::simd::{self, Isa, Kernel, Vector};
 
-/// Below this a sum of squares may have lost what underflowed: 4096 squares that each lost 2⁻¹⁰⁷⁵ are less than 2⁻⁵³
-/// of it.
+/// Below this a sum of squares may have lost what underflowed: 16,384 squares that each lost 2⁻¹⁰⁷⁵ are less
+/// than 2⁻⁵³ of it.
 const LEAST_SQUARES: f64 = 1e-290;
 
 /// Adds the blocks of a tensor to a partial.
@@ -46,7 +46,7 @@ impl<T: Element> Kernel for Largest<'_, T> {
 /// `(s, e)` with `s · 2^e` the sum of squares; `s` is not finite where an element is not.
 #[inline(always)]
 fn sum_of_squares<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
-    let sum = simd::fold_f64(
+    let sum = simd::fold_apart_f64(
         isa,
         block,
         #[inline(always)]
@@ -59,7 +59,7 @@ fn sum_of_squares<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
     if !largest.is_finite() || largest == 0.0 {
         return (largest, 0);
     }
-    let sum = simd::fold_f64(
+    let sum = simd::fold_apart_f64(
         isa,
         block,
         #[inline(always)]
@@ -74,7 +74,7 @@ fn sum_of_squares<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
 /// `(s, e)` with `s · 2^e` the sum of magnitudes; `s` is not finite where an element is not.
 #[inline(always)]
 fn sum_of_magnitudes<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
-    let sum = simd::fold_f64(
+    let sum = simd::fold_apart_f64(
         isa,
         block,
         #[inline(always)]
@@ -87,7 +87,7 @@ fn sum_of_magnitudes<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
     if !largest.is_finite() {
         return (largest, 0);
     }
-    let sum = simd::fold_f64(
+    let sum = simd::fold_apart_f64(
         isa,
         block,
         #[inline(always)]

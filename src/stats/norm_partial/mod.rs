@@ -60,7 +60,8 @@ impl Order {
 /// cut into shards at multiples of [`BLOCK`](Self::BLOCK). It overflows only where the norm itself is past the
 /// largest `f64`. NaN anywhere makes it NaN, else an infinity makes it infinite.
 ///
-/// Within a block at most 128 additions in `f64` round; their relative error halves under the root.
+/// Within a block at most 520 additions in `f64` round, each by 2⁻⁵³ of a part; their relative error halves under the
+/// root. That is below 2⁻⁴⁴ at worst, and about 2⁻⁵² for numbers without a pattern.
 ///
 /// # Examples
 /// ```
@@ -248,23 +249,19 @@ compiled_once! {
 }
 
 fn add_list<T: Element, S: AsRef<[T]> + Sync>(partial: &mut NormPartial, tensors: &[S]) {
-    let (active, order) = (Active::current(), partial.order);
-    let added = parallel::merge(
+    let active = Active::current();
+    parallel::accumulate(
         List::new(tensors),
         TASK,
-        |list| {
-            let mut partial = NormPartial::zero(order);
+        partial,
+        &|list, partial| {
             for x in list.pieces() {
-                simd::dispatch(active, kernel::Accumulate { x, partial: &mut partial });
+                simd::dispatch(active, kernel::Accumulate { x, partial });
             }
-            partial
         },
-        |mut a, b| {
-            a.join(&b);
-            a
-        },
+        &|partial: &NormPartial| NormPartial::zero(partial.order),
+        &|partial, other| partial.join(&other),
     );
-    partial.join(&added);
 }
 
 fn has_non_finite_in<T: Element>(x: &[T]) -> bool {

@@ -1,0 +1,27 @@
+//! `stats/norm_partial_forward`: every level beside the plain scalar loop.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use steadygrad::{Level, reference, stats};
+
+const LEN: usize = 65_536;
+
+fn norm_partial_forward(c: &mut Criterion) {
+    let mut group = c.benchmark_group("stats/norm_partial_forward");
+    group.throughput(Throughput::Elements(LEN as u64));
+    let x: Vec<f32> = (0..LEN).map(|i| (i % 1000) as f32 / 512.0 - 1.0).collect();
+    for (name, p) in [("1", 1.0), ("2", 2.0), ("infinity", f64::INFINITY)] {
+        for level in Level::available() {
+            group.bench_function(BenchmarkId::new(level.name(), format!("{name}/{LEN}")), |b| {
+                Level::scoped(level, || b.iter(|| stats::norm(&[black_box(&x)], p).unwrap())).unwrap();
+            });
+        }
+        group.bench_function(BenchmarkId::new("scalar", format!("{name}/{LEN}")), |b| {
+            b.iter(|| reference::norm_partial::norm(black_box(&x), p));
+        });
+    }
+}
+
+criterion_group!(benches, norm_partial_forward);
+criterion_main!(benches);

@@ -1,0 +1,114 @@
+//! No forward, backward, clip or step allocates: a counting allocator looks on, inside a pool of one thread.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use steadygrad::clip::{ClipNorm, ClipValue};
+use steadygrad::optim::{Gradients, Momentum, Sgd};
+use steadygrad::{Activation, ChannelShape, Element, PRelu};
+
+/// The system's allocator, which counts the calls of each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is being torn down has no counter left.
+    let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+#[expect(unsafe_code, reason = "an allocator is an unsafe trait")]
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `System`, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: `pointer` came from `System`, with this layout.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of this thread during `body`.
+fn allocations(body: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    body();
+    ALLOCATIONS.get() - before
+}
+
+/// Fails where `body` allocates, inside a pool of one thread, after a first call that may set things up.
+#[track_caller]
+fn assert_none(what: &str, mut body: impl FnMut() + Send) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+    let counted = pool.install(|| {
+        body();
+        allocations(&mut body)
+    });
+    assert_eq!(counted, 0, "{what} allocates");
+}
+
+/// Enough for several blocks of any kernel.
+const LEN: usize = 300_000;
+
+fn ramp<T: Element>(len: usize) -> Vec<T> {
+    (0..len).map(|i| T::from_f64((i % 1000) as f64 / 250.0 - 2.0)).collect()
+}
+
+fn activation<T: Element>() {
+    let (x, dy, mut out) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
+    for activation in [Activation::Relu, Activation::Elu { alpha: 1.0 }, Activation::Gelu, Activation::Mish] {
+        assert_none("forward", || activation.forward(&x, &mut out).unwrap());
+        assert_none("forward_in_place", || activation.forward_in_place(&mut out).unwrap());
+        assert_none("backward", || activation.backward(&x, &dy, &mut out).unwrap());
+    }
+    assert_none("from output", || Activation::Tanh.backward_from_output(&x, &dy, &mut out).unwrap());
+    let shape = ChannelShape { outer: 3, channels: 100, inner: 1000 };
+    let (slope, mut dslope) = (ramp::<T>(100), ramp::<T>(100));
+    assert_none("PReLU forward", || PRelu.forward(shape, &x, &slope, &mut out).unwrap());
+    assert_none("PReLU backward", || {
+        PRelu.backward(shape, &x, &slope, &dy, &mut out, &mut dslope).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_activation() {
+    activation::<f32>();
+    activation::<f64>();
+}
+
+fn clip_and_step<T: Element>() {
+    let (mut params, mut grads, mut buffer) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
+    let norm = ClipNorm { max_norm: 0.5, ..ClipNorm::default() };
+    assert_none("ClipNorm", || drop(norm.clip(&mut [&mut grads]).unwrap()));
+    assert_none("ClipNorm::measure", || drop(norm.measure(&[&grads]).unwrap()));
+    assert_none("ClipValue", || ClipValue { min: -0.1, max: 0.1 }.clip(&mut [&mut grads]).unwrap());
+    for momentum in [Momentum::None, Momentum::Nesterov { momentum: 0.9 }] {
+        let sgd = Sgd { momentum, ..Sgd::default() };
+        assert_none("Sgd", || {
+            sgd.step(2, &mut [&mut params], Gradients::new(&[&grads]), &mut [&mut buffer]).unwrap();
+        });
+    }
+}
+
+#[test]
+fn allocation_none_in_clip_and_optim() {
+    clip_and_step::<f32>();
+    clip_and_step::<f64>();
+}
+
+#[test]
+fn allocation_is_seen() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1_u8; 100]))), 1);
+}

@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""Writes PyTorch's outputs and gradients in f64 to activation.json, loss.json, linear.json, clip.json and optim.json.
+
+    pip install torch==2.15.0 numpy && python tests/golden/make.py
+
+A case is an op with its parameters, inputs, outputs and gradients. Floats are decimal strings that give back the
+same bits (`nan`, `inf` and `-inf` included), so that JSON readers cannot round them. Where `special` is true the
+inputs are infinities, NaN, zeros and the kinks of the op.
+"""
+import json
+import pathlib
+
+import torch
+import torch.nn.functional as F
+
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)
+HERE = pathlib.Path(__file__).parent
+INF, NAN = float("inf"), float("nan")
+
+
+def text(value):
+    """`value` with floats as strings and tensors as flat lists."""
+    if isinstance(value, torch.Tensor):
+        return text(value.detach().reshape(-1).tolist())
+    if isinstance(value, (list, tuple)):
+        return [text(v) for v in value]
+    if isinstance(value, dict):
+        return {k: text(v) for k, v in value.items()}
+    return repr(value) if isinstance(value, float) else value
+
+
+def case(op, parameters, inputs, outputs, gradients=None, special=False):
+    return text(dict(op=op, special=special, parameters=parameters, inputs=inputs, outputs=outputs,
+                     gradients=gradients or {}))
+
+
+def write(family, cases):
+    lines = ",\n".join(json.dumps(c) for c in cases)
+    header = json.dumps(dict(torch=torch.__version__.split("+")[0], family=family))[:-1]
+    (HERE / f"{family}.json").write_text(f'{header}, "cases": [\n{lines}\n]}}\n')
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# ------------------------------------------------------------------------------------------------ activations
+ACTIVATIONS = [
+    ("relu", {}, lambda x: F.relu(x)),
+    ("relu6", {}, lambda x: F.relu6(x)),
+    ("leaky_relu", dict(slope=0.01), lambda x, slope: F.leaky_relu(x, slope)),
+    ("leaky_relu", dict(slope=-0.5), lambda x, slope: F.leaky_relu(x, slope)),
+    ("rrelu", dict(lower=1 / 8, upper=1 / 3), lambda x, lower, upper: F.rrelu(x, lower, upper, training=False)),
+    ("elu", dict(alpha=1.0), lambda x, alpha: F.elu(x, alpha)),
+    ("elu", dict(alpha=0.3), lambda x, alpha: F.elu(x, alpha)),
+    ("selu", {}, lambda x: F.selu(x)),
+    ("celu", dict(alpha=1.0), lambda x, alpha: F.celu(x, alpha)),
+    ("celu", dict(alpha=2.0), lambda x, alpha: F.celu(x, alpha)),
+    ("gelu", {}, lambda x: F.gelu(x)),
+    ("gelu_tanh", {}, lambda x: F.gelu(x, approximate="tanh")),
+    ("silu", {}, lambda x: F.silu(x)),
+    ("mish", {}, lambda x: F.mish(x)),
+    ("softplus", dict(beta=1.0, threshold=20.0), lambda x, beta, threshold: F.softplus(x, beta, threshold)),
+    ("softplus", dict(beta=2.0, threshold=5.0), lambda x, beta, threshold: F.softplus(x, beta, threshold)),
+    ("softsign", {}, lambda x: F.softsign(x)),
+    ("sigmoid", {}, lambda x: torch.sigmoid(x)),
+    ("log_sigmoid", {}, lambda x: F.logsigmoid(x)),
+    ("tanh", {}, lambda x: torch.tanh(x)),
+    ("hard_tanh", dict(min=-1.0, max=1.0), lambda x, min, max: F.hardtanh(x, min, max)),
+    ("hard_tanh", dict(min=-2.0, max=0.5), lambda x, min, max: F.hardtanh(x, min, max)),
+    ("hard_sigmoid", {}, lambda x: F.hardsigmoid(x)),
+    ("hard_swish", {}, lambda x: F.hardswish(x)),
+    ("tanh_shrink", {}, lambda x: F.tanhshrink(x)),
+]
+SPECIAL = [INF, -INF, NAN, 0.0, -0.0, 1e-310, -1e-310, 0.5, 1.0, -1.0, -2.0, 2.5, 3.0, -3.0, 6.0, 20.0, 20.0001,
+           40.0, -40.0, 750.0, -750.0, 1e30, -1e30]
+
+
+def activation(name, parameters, f, x, dy, special):
+    x = x.clone().requires_grad_()
+    y = f(x, **parameters)
+    (dx,) = torch.autograd.grad(y, x, dy)
+    return case(name, parameters, dict(x=x, dy=dy), dict(y=y), dict(dx=dx), special)
+
+
+def activations():
+    ordinary, special = 3 * randn(19, seed=1), torch.tensor(SPECIAL)
+    for name, parameters, f in ACTIVATIONS:
+        yield activation(name, parameters, f, ordinary, randn(19, seed=2), False)
+        yield activation(name, parameters, f, special, torch.full_like(special, 1.5), True)
+    for shape, channels in (((7,), 1), ((2, 4, 3), 4), ((3, 2), 2)):
+        x, slope = randn(*shape, seed=3).requires_grad_(), randn(channels, seed=4).requires_grad_()
+        dy = randn(*shape, seed=5)
+        y = F.prelu(x, slope)
+        dx, dslope = torch.autograd.grad(y, (x, slope), dy)
+        outer, inner = (1, shape[0]) if channels == 1 else (shape[0], shape[2] if len(shape) == 3 else 1)
+        yield case("prelu", dict(outer=outer, channels=channels, inner=inner), dict(x=x, slope=slope, dy=dy),
+                   dict(y=y), dict(dx=dx, dslope=dslope))
+    x, slope = torch.tensor(SPECIAL).requires_grad_(), torch.tensor([0.25]).requires_grad_()
+    dy = torch.full_like(x, 1.5)
+    y = F.prelu(x, slope)
+    dx, dslope = torch.autograd.grad(y, (x, slope), dy)
+    yield case("prelu", dict(outer=1, channels=1, inner=len(SPECIAL)), dict(x=x, slope=slope, dy=dy),
+               dict(y=y), dict(dx=dx, dslope=dslope), True)
+
+
+# ----------------------------------------------------------------------------------------------------- losses
+def softmaxes():
+    special = torch.tensor([[0.0, -INF, 1.0], [INF, 0.0, 1.0], [NAN, 0.0, 1.0], [-INF, -INF, -INF],
+                            [1000.0, 999.0, -1000.0]])
+    for name, f in (("softmax", F.softmax), ("log_softmax", F.log_softmax)):
+        for x, is_special in ((3 * randn(3, 5, seed=1), False), (randn(2, 17, seed=2), False), (special, True)):
+            x = x.clone().requires_grad_()
+            dy = randn(*x.shape, seed=3)
+            y = f(x, dim=-1)
+            (dx,) = torch.autograd.grad(y, x, dy)
+            yield case(name, dict(rows=x.shape[0], cols=x.shape[1]), dict(x=x, dy=dy), dict(y=y), dict(dx=dx),
+                       is_special)
+
+
+def loss(op, f, parameters, x, special=False, **inputs):
+    """A loss of every reduction that `f` knows, with the gradient of its first argument."""
+    for reduction in parameters.pop("reductions", ("mean", "sum")):
+        x = x.detach().clone().requires_grad_()
+        value = f(x, reduction)
+        (dx,) = torch.autograd.grad(value, x)
+        if x.dim() == 2:
+            parameters.update(rows=x.shape[0], cols=x.shape[1])
+        yield case(op, dict(parameters, reduction=reduction), dict(x=x, **inputs), dict(loss=value), dict(dx=dx),
+                   special)
+
+
+def cross_entropies():
+    rows, cols = 6, 5
+    x = 2 * randn(rows, cols, seed=1)
+    weights = torch.tensor([0.5, 2.0, 1.0, 0.25, 3.0])
+    targets = torch.tensor([0, 4, 2, 2, 1, 3])
+    some, none = torch.tensor([0, -100, 2, -100, 1, 3]), torch.full((rows,), -100)
+    probabilities = F.softmax(randn(rows, cols, seed=2), dim=1)
+
+    def indices(x, t, smoothing=0.0, weight=None, special=False):
+        given = dict(targets=t, **({} if weight is None else dict(weights=weight)))
+        return loss("cross_entropy", lambda x, r: F.cross_entropy(
+            x, t, weight=weight, ignore_index=-100, label_smoothing=smoothing, reduction=r),
+            dict(smoothing=smoothing), x, special, **given)
+
+    def soft(x, p, smoothing=0.0, weight=None):
+        given = dict(probabilities=p, **({} if weight is None else dict(weights=weight)))
+        return loss("cross_entropy_soft", lambda x, r: F.cross_entropy(
+            x, p, weight=weight, label_smoothing=smoothing, reduction=r), dict(smoothing=smoothing), x, **given)
+
+    for t in (targets, some):
+        for smoothing in (0.0, 0.1):
+            for weight in (None, weights):
+                yield from indices(x, t, smoothing, weight)
+    for smoothing in (0.0, 0.1):
+        for weight in (None, weights):
+            yield from soft(x, probabilities, smoothing, weight)
+    yield from indices(x, none, special=True)
+    extreme = torch.tensor([[1000.0, 0.0, -1000.0], [0.0, 0.0, 0.0], [-INF, 0.0, 1.0]])
+    yield from indices(extreme, torch.tensor([1, 0, 1]), special=True)
+    yield from indices(torch.tensor([[NAN, 0.0, 1.0]]), torch.tensor([1]), special=True)
+    yield from indices(torch.tensor([[INF, 0.0, 1.0]]), torch.tensor([1]), special=True)
+    yield from indices(torch.tensor([[-INF, 0.0, 1.0]]), torch.tensor([0]), special=True)
+    nll = F.log_softmax(x, dim=1)
+    for t in (targets, some, none):
+        for weight in (None, weights):
+            yield from loss("nll", lambda x, r: F.nll_loss(x, t, weight=weight, ignore_index=-100, reduction=r), {},
+                            nll, t is none, targets=t, **({} if weight is None else dict(weights=weight)))
+
+
+def pointwise_losses():
+    x, t = randn(13, seed=1), randn(13, seed=2)
+    x[0], t[0] = 0.5, 0.5  # equal
+    x[1], t[1] = 1.0, 0.0  # the kink of Huber and smooth L1 at 1
+    x[2], t[2] = 0.0, 0.5  # and at ½
+    special_x = torch.tensor([INF, -INF, NAN, 0.0, 0.0, 1e200, INF])
+    special_t = torch.tensor([0.0, 0.0, 0.0, NAN, -0.0, -1e200, INF])
+    pairs = ((x, t, False), *((a.reshape(1), b.reshape(1), True) for a, b in zip(special_x, special_t)))
+    for x, t, special in pairs:
+        yield from loss("mse", lambda x, r: F.mse_loss(x, t, reduction=r), {}, x, special, targets=t)
+        yield from loss("l1", lambda x, r: F.l1_loss(x, t, reduction=r), {}, x, special, targets=t)
+        for delta in (1.0, 0.5):
+            yield from loss("huber", lambda x, r: F.huber_loss(x, t, delta=delta, reduction=r), dict(delta=delta),
+                            x, special, targets=t)
+        for beta in (1.0, 0.5, 0.0):
+            yield from loss("smooth_l1", lambda x, r: F.smooth_l1_loss(x, t, beta=beta, reduction=r),
+                            dict(beta=beta), x, special, targets=t)
+    x, t = 3 * randn(11, seed=3), torch.rand(11, generator=torch.Generator().manual_seed(4))
+    yield from loss("sigmoid_squared", lambda x, r: 0.5 * F.mse_loss(torch.sigmoid(x), t, reduction=r), {}, x,
+                    targets=t)
+
+
+def binary_losses():
+    rows, cols = 4, 3
+    x, t = 3 * randn(rows, cols, seed=1), torch.rand(rows, cols, generator=torch.Generator().manual_seed(2))
+    t[0] = torch.tensor([0.0, 1.0, 0.5])
+    pos = torch.tensor([0.5, 1.0, 4.0])
+    f = F.binary_cross_entropy_with_logits
+    yield from loss("bce_with_logits", lambda x, r: f(x, t, reduction=r), {}, x, targets=t)
+    yield from loss("bce_with_logits", lambda x, r: f(x, t, pos_weight=pos, reduction=r), {}, x, targets=t,
+                    pos_weight=pos)
+    for a, b in ((1000.0, 0.0), (1000.0, 1.0), (-1000.0, 0.0), (-1000.0, 1.0), (0.0, 0.5), (INF, 0.0), (INF, 1.0),
+                 (-INF, 0.0), (-INF, 1.0), (NAN, 1.0)):
+        x, t = torch.tensor([[a]]), torch.tensor([[b]])
+        yield from loss("bce_with_logits", lambda x, r: f(x, t, reduction=r), {}, x, True, targets=t)
+    x, t = torch.sigmoid(randn(rows, cols, seed=3)), torch.rand(rows, cols, generator=torch.Generator().manual_seed(4))
+    yield from loss("bce", lambda x, r: F.binary_cross_entropy(x, t, reduction=r), {}, x, targets=t)
+    for a, b in ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5), (1e-300, 1.0), (1.0, 0.25)):
+        x, t = torch.tensor([[a]]), torch.tensor([[b]])
+        yield from loss("bce", lambda x, r: F.binary_cross_entropy(x, t, reduction=r), {}, x, True, targets=t)
+
+
+def kl_divergences():
+    x, t = F.log_softmax(randn(4, 5, seed=1), dim=1), F.softmax(randn(4, 5, seed=2), dim=1)
+    t[0] = torch.tensor([0.0, 0.5, 0.5, 0.0, 0.0])
+    for log_target in (False, True):
+        # A log target of −∞ is exp(−∞)·(−∞) = NaN in PyTorch: a special case of its own.
+        targets = F.log_softmax(randn(4, 5, seed=2), dim=1) if log_target else t
+        yield from loss("kl_div", lambda x, r: F.kl_div(x, targets, log_target=log_target, reduction=r),
+                        dict(log_target=log_target, reductions=("mean", "sum", "batchmean")), x, targets=targets)
+    targets = torch.tensor([[-INF, 0.0]])
+    yield from loss("kl_div", lambda x, r: F.kl_div(x, targets, log_target=True, reduction=r),
+                    dict(log_target=True, reductions=("sum",)), torch.tensor([[-1.0, -2.0]]), True, targets=targets)
+    targets = torch.tensor([[0.0, 1.0]])
+    yield from loss("kl_div", lambda x, r: F.kl_div(x, targets, reduction=r),
+                    dict(log_target=False, reductions=("sum",)), torch.tensor([[-INF, 0.0]]), True, targets=targets)
+
+
+# ----------------------------------------------------------------------------------------------------- linear
+def linears():
+    for batch, inputs, outputs in ((1, 1, 1), (3, 5, 4), (1, 9, 17), (5, 19, 7), (2, 33, 18)):
+        x, weight, bias = (randn(*s, seed=i).requires_grad_() for i, s in
+                           enumerate(((batch, inputs), (outputs, inputs), (outputs,))))
+        dy = randn(batch, outputs, seed=3)
+        y = F.linear(x, weight, bias)
+        dx, dweight, dbias = torch.autograd.grad(y, (x, weight, bias), dy)
+        yield case("linear", dict(batch=batch, inputs=inputs, outputs=outputs),
+                   dict(x=x, weight=weight, bias=bias, dy=dy), dict(y=y, y_without_bias=F.linear(x, weight)),
+                   dict(dx=dx, dweight=dweight, dbias=dbias))
+
+
+# ------------------------------------------------------------------------------------------------------- clip
+def clipped(grads, call):
+    parameters = [torch.nn.Parameter(torch.zeros_like(g)) for g in grads]
+    for p, g in zip(parameters, grads):
+        p.grad = g.clone()
+    result = call(parameters)
+    return result, [p.grad for p in parameters]
+
+
+def clips():
+    ordinary = [randn(n, seed=n) for n in (1, 7, 19, 4)]
+    lists = [(ordinary, False), ([randn(5, seed=9)], False), ([torch.zeros(3), torch.zeros(2)], True), ([], True),
+             ([torch.tensor([3e200, 4e200]), torch.ones(1)], True),
+             ([torch.tensor([1.0, INF]), torch.ones(2)], True), ([torch.ones(2), torch.tensor([NAN, 1.0])], True)]
+    for grads, special in lists:
+        for p in (1.0, 2.0, INF):
+            for max_norm in (0.5, 100.0, 0.0):
+                norm, after = clipped(grads, lambda ps: torch.nn.utils.clip_grad_norm_(ps, max_norm, norm_type=p))
+                yield case("clip_norm", dict(max_norm=max_norm, p=p, torch_eps=1e-6), dict(grads=grads),
+                           dict(norm=norm.double(), grads=after), special=special)
+    special = [torch.tensor([INF, -INF, NAN, 0.0, -0.0, 0.5, -0.5])]
+    for grads, is_special in ((ordinary, False), (special, True)):
+        for limit in (0.5, 0.0, INF):
+            _, after = clipped(grads, lambda ps: torch.nn.utils.clip_grad_value_(ps, limit))
+            yield case("clip_value", dict(limit=limit), dict(grads=grads), dict(grads=after), special=is_special)
+
+
+# ------------------------------------------------------------------------------------------------------ optim
+def optimizers():
+    steps, n = 4, 11
+    for parameters in (dict(), dict(momentum=0.9), dict(momentum=0.9, dampening=0.3),
+                       dict(momentum=0.9, nesterov=True), dict(weight_decay=0.1),
+                       dict(momentum=0.9, weight_decay=0.1), dict(momentum=0.5, dampening=0.5, weight_decay=0.01),
+                       dict(momentum=0.9, nesterov=True, weight_decay=0.1)):
+        given = dict(lr=0.1, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0) | parameters
+        weight = torch.nn.Parameter(randn(n, seed=1))
+        start, grads, after = weight.detach().clone(), [], []
+        optimizer = torch.optim.SGD([weight], **given)
+        for step in range(steps):
+            weight.grad = randn(n, seed=10 + step)
+            grads.append(weight.grad.clone())
+            optimizer.step()
+            after.append(weight.detach().clone())
+        buffer = optimizer.state[weight].get("momentum_buffer")
+        yield case("sgd", given, dict(weights=start, grads=grads),
+                   dict(weights=after, **({} if buffer is None else dict(momentum=buffer))))
+
+
+write("activation", activations())
+write("loss", [*softmaxes(), *cross_entropies(), *pointwise_losses(), *binary_losses(), *kl_divergences()])
+write("linear", linears())
+write("clip", clips())
+write("optim", optimizers())

@@ -1,0 +1,228 @@
+//! The crate's layout: every leaf has its reference, its property test, its bench and its fuzz case, and `unsafe` and
+//! intrinsics stay where they belong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a folder under `src/` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// An op: `mod.rs`, `kernel.rs`, `reference.rs`, and a test, a bench and a fuzz case of its name.
+    Leaf,
+    /// Gathers leaves, or computes by calling them.
+    Composition,
+    /// What leaves stand on.
+    Infrastructure,
+}
+
+/// Every folder under `src/`: a new one is classified here.
+const FOLDERS: &[(&str, Kind)] = &[
+    ("activation", Kind::Leaf),
+    ("activation/prelu", Kind::Leaf),
+    ("clip", Kind::Composition),
+    ("clip/clip_norm", Kind::Leaf),
+    ("clip/clip_value", Kind::Leaf),
+    ("gradcheck", Kind::Composition),
+    ("init", Kind::Composition),
+    ("linear", Kind::Leaf),
+    ("loss", Kind::Composition),
+    ("loss/binary_cross_entropy_with_logits", Kind::Leaf),
+    ("loss/cross_entropy", Kind::Leaf),
+    ("loss/negative_log_likelihood", Kind::Leaf),
+    ("loss/pointwise", Kind::Leaf),
+    ("loss/softmax", Kind::Leaf),
+    ("math", Kind::Infrastructure),
+    ("math/f64", Kind::Infrastructure),
+    ("optim", Kind::Composition),
+    ("optim/sgd", Kind::Leaf),
+    ("simd", Kind::Infrastructure),
+    ("stats", Kind::Composition),
+    ("stats/norm_partial", Kind::Leaf),
+];
+
+/// Ops that share a leaf, where its own name is not one of them.
+const SHARED: &[(&str, &[&str])] = &[("linear", &["gemm", "dense"])];
+
+#[test]
+fn layout_classifies_every_folder() {
+    let folders = folders();
+    for folder in &folders {
+        assert!(kind(folder).is_some(), "src/{folder} is not classified in FOLDERS of tests/layout.rs");
+    }
+    for (folder, _) in FOLDERS {
+        assert!(folders.iter().any(|found| found == folder), "src/{folder} is classified but not there");
+    }
+}
+
+#[test]
+fn layout_calls_a_folder_with_a_kernel_a_leaf() {
+    for folder in folders().iter().filter(|folder| exists(&format!("src/{folder}"), "kernel")) {
+        assert_eq!(kind(folder), Some(Kind::Leaf), "src/{folder} has a kernel, so it is a leaf");
+    }
+}
+
+#[test]
+fn layout_leaf_has_its_three_parts() {
+    for folder in leaves() {
+        for part in ["mod", "kernel", "reference"] {
+            assert!(exists(&format!("src/{folder}"), part), "src/{folder} lacks {part}.rs");
+        }
+    }
+}
+
+#[test]
+fn layout_leaf_has_a_test() {
+    for (family, stem) in ops() {
+        let names = test_names(&text_of("tests", family));
+        let prefix = format!("{stem}_");
+        assert!(
+            names.iter().any(|name| name.starts_with(&prefix)),
+            "tests/{family}.rs has no test {prefix}…"
+        );
+        let reference = names.iter().any(|name| name.starts_with(&prefix) && name.contains("reference"));
+        assert!(reference, "tests/{family}.rs does not hold {stem} against its reference");
+    }
+}
+
+#[test]
+fn layout_leaf_has_a_bench() {
+    for (family, stem) in ops() {
+        let group = format!("\"{family}/{stem}_");
+        assert!(
+            text_of("benches", family).contains(&group),
+            "benches/{family}.rs has no group {group}<direction>\""
+        );
+    }
+}
+
+#[test]
+fn layout_leaf_has_a_fuzz_case() {
+    for (family, stem) in ops() {
+        let cases = text_of("tests/fuzz", family);
+        let named = cases.lines().any(|line| has_word(line.split("//").next().unwrap_or_default(), stem));
+        assert!(named, "tests/fuzz/{family}.rs has no case for {stem}");
+        // The published package leaves the fuzz crate out.
+        let target = root().join(format!("fuzz/fuzz_targets/{family}.rs"));
+        assert!(target.exists() || !root().join("fuzz").exists(), "{} is missing", target.display());
+        let stable = fs::read_to_string(root().join("tests/fuzz.rs")).expect("tests/fuzz.rs");
+        assert!(stable.contains(&format!("fuzz::{family}::run")), "tests/fuzz.rs does not run {family}");
+    }
+}
+
+#[test]
+fn layout_keeps_unsafe_and_intrinsics_where_they_belong() {
+    let unsafe_files: &[&str] = &["src/simd/", "src/parallel.rs"];
+    let rules: [(&str, &[&str]); 4] = [
+        ("unsafe", unsafe_files),
+        ("_mm256_", &["src/simd/avx2", "src/simd/avx512"]),
+        ("_mm512_", &["src/simd/avx512"]),
+        ("target_", &["src/simd/"]),
+    ];
+    for path in rust_files(&root().join("src")) {
+        let name = path.strip_prefix(root()).expect("inside the crate").to_string_lossy().replace('\\', "/");
+        let text = fs::read_to_string(&path).expect("a source file");
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for (word, allowed) in rules {
+                let found = match word {
+                    "unsafe" => has_word(code, word),
+                    "target_" => code.contains("cfg") && code.contains(word),
+                    _ => code.contains(word),
+                };
+                let inside = allowed.iter().any(|prefix| name.starts_with(prefix));
+                assert!(!found || inside, "{name}:{}: `{word}` belongs to {allowed:?}", number + 1);
+            }
+        }
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn kind(folder: &str) -> Option<Kind> {
+    FOLDERS.iter().find(|(name, _)| *name == folder).map(|(_, kind)| *kind)
+}
+
+fn leaves() -> impl Iterator<Item = &'static str> {
+    FOLDERS.iter().filter(|(_, kind)| *kind == Kind::Leaf).map(|(folder, _)| *folder)
+}
+
+/// Family and stem of every op: `activation` and `prelu` of the leaf `activation/prelu`.
+fn ops() -> impl Iterator<Item = (&'static str, &'static str)> {
+    leaves().flat_map(|folder| {
+        let (family, name) = (folder.split('/').next(), folder.rsplit('/').next());
+        let stems = match SHARED.iter().find(|(leaf, _)| *leaf == folder) {
+            Some((_, stems)) => stems.to_vec(),
+            None => vec![name.unwrap_or(folder)],
+        };
+        stems.into_iter().map(move |stem| (family.unwrap_or(folder), stem))
+    })
+}
+
+/// Every folder under `src/` that is a module of its own: parts of a leaf that are folders belong to the leaf.
+fn folders() -> Vec<String> {
+    fn walk(folder: &Path, found: &mut Vec<String>) {
+        for path in entries(folder).into_iter().filter(|path| path.is_dir()) {
+            let relative = path.strip_prefix(root().join("src")).expect("inside src");
+            let is_part = ["kernel", "reference"].iter().any(|part| path.ends_with(part));
+            if !is_part {
+                found.push(relative.to_string_lossy().replace('\\', "/"));
+            }
+            walk(&path, found);
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join("src"), &mut found);
+    found
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let listed = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    listed.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+fn rust_files(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() {
+        return entries(path).iter().flat_map(|path| rust_files(path)).collect();
+    }
+    if path.extension().is_some_and(|extension| extension == "rs") {
+        vec![path.to_owned()]
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether `folder` holds `part` as a file or as a folder.
+fn exists(folder: &str, part: &str) -> bool {
+    let folder = root().join(folder);
+    folder.join(format!("{part}.rs")).is_file() || folder.join(part).is_dir()
+}
+
+/// The text of `folder/family.rs` and of all files in `folder/family/`; empty where there are none.
+fn text_of(folder: &str, family: &str) -> String {
+    let folder = root().join(folder);
+    let mut files = vec![folder.join(format!("{family}.rs"))];
+    if folder.join(family).is_dir() {
+        files.extend(rust_files(&folder.join(family)));
+    }
+    files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
+}
+
+/// Names of the functions that carry `#[test]`, in proptest blocks too.
+fn test_names(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for after in text.split("#[test]").skip(1) {
+        if let Some((_, rest)) = after.split_once("fn ") {
+            names.push(rest.split(['(', '<']).next().unwrap_or_default().to_owned());
+        }
+    }
+    names
+}
+
+/// Whether `word` stands in `code` by itself, not as a part of a longer name.
+fn has_word(code: &str, word: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(is_name) && !code[at + word.len()..].starts_with(is_name))
+}
