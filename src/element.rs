@@ -62,25 +62,15 @@ pub(crate) mod compiled {
     pub trait Kernels:
         crate::activation::Compiled
         + crate::activation::prelu::Compiled
-<<<<<<< HEAD
-        + crate::init::Compiled
-        + crate::math::Compiled
-=======
         + crate::clip::clip_norm::Compiled
         + crate::clip::clip_value::Compiled
->>>>>>> main
         + crate::loss::binary_cross_entropy_with_logits::Compiled
         + crate::loss::cross_entropy::Compiled
         + crate::loss::negative_log_likelihood::Compiled
         + crate::loss::pointwise::Compiled
         + crate::loss::softmax::Compiled
-<<<<<<< HEAD
-        + crate::clip::clip_norm::Compiled
-        + crate::clip::clip_value::Compiled
-=======
         + crate::init::Compiled
         + crate::math::Compiled
->>>>>>> main
         + crate::optim::sgd::Compiled
         + crate::stats::norm_partial::Compiled
         + crate::linear::Compiled

@@ -44,12 +44,8 @@ mod epilogue;
 mod error;
 pub mod gradcheck;
 pub mod init;
-<<<<<<< HEAD
-=======
 pub mod linear;
->>>>>>> main
 pub mod loss;
-pub mod linear;
 pub mod math;
 pub mod optim;
 mod parallel;
@@ -65,38 +61,23 @@ pub use epilogue::Epilogue;
 pub use error::Error;
 pub use gradcheck::GradCheck;
 pub use init::Init;
-<<<<<<< HEAD
-pub use rand_core;
-pub use shape::{ChannelShape, RowShape, WeightShape};
-pub use linear::{Dense, Gemm, PackedMatrix};
-=======
 pub use linear::{Dense, Gemm, PackedMatrix};
 pub use rand_core;
 pub use shape::{ChannelShape, RowShape, WeightShape};
->>>>>>> main
 pub use simd::Level;
 
 /// Every formula of the crate, one value at a time: the textbook that the kernels are checked against.
 pub mod reference {
     pub use crate::activation::prelu::reference as prelu;
     pub use crate::activation::reference as activation;
-<<<<<<< HEAD
-=======
     pub use crate::clip::clip_norm::reference as clip_norm;
     pub use crate::clip::clip_value::reference as clip_value;
     pub use crate::linear::reference as linear;
->>>>>>> main
     pub use crate::loss::binary_cross_entropy_with_logits::reference as binary_cross_entropy_with_logits;
     pub use crate::loss::cross_entropy::reference as cross_entropy;
     pub use crate::loss::negative_log_likelihood::reference as negative_log_likelihood;
     pub use crate::loss::pointwise::reference as pointwise;
     pub use crate::loss::softmax::reference as softmax;
-<<<<<<< HEAD
-    pub use crate::clip::clip_norm::reference as clip_norm;
-    pub use crate::clip::clip_value::reference as clip_value;
-    pub use crate::linear::reference as linear;
-=======
->>>>>>> main
     pub use crate::math::reference as math;
     pub use crate::optim::sgd::reference as sgd;
     pub use crate::stats::norm_partial::reference as norm_partial;

@@ -4,14 +4,10 @@
 
 mod fuzz {
     pub(crate) mod activation;
-<<<<<<< HEAD
-    pub(crate) mod init;
-=======
     pub(crate) mod clip;
     pub(crate) mod init;
     pub(crate) mod linear;
     pub(crate) mod loss;
->>>>>>> main
     pub(crate) mod math;
     pub(crate) mod optim;
     pub(crate) mod reader;
@@ -49,13 +45,8 @@ fn activation() {
 }
 
 #[test]
-<<<<<<< HEAD
-fn init() {
-    run_all("init", fuzz::init::run);
-=======
 fn loss() {
     run_all("loss", fuzz::loss::run);
->>>>>>> main
 }
 
 #[test]

@@ -94,13 +94,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn train_all(plan: Plan, digits: &Digits) -> Result<Vec<Row>, Box<dyn Error>> {
     let remedies = remedies::all();
     let bar = ProgressBar::new((remedies.len() * plan.epochs) as u64);
-<<<<<<< HEAD
-    bar.set_style(ProgressStyle::with_template("{bar:40} {percent:>3} %  {elapsed} of about {duration}  {msg}")?);
-=======
     bar.set_style(ProgressStyle::with_template(
         "{bar:40} {percent:>3} %  {elapsed} of about {duration}  {msg}",
     )?);
->>>>>>> main
     let next = AtomicUsize::new(0);
     let trained = Mutex::new(Vec::new());
     let work = || {

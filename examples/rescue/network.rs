@@ -158,12 +158,8 @@ impl Network {
         let (logits, dlogits) = (&output.z[..batch * CLASSES], &mut output.dz[..batch * CLASSES]);
         let loss = match self.remedy.objective {
             Objective::CrossEntropy => {
-<<<<<<< HEAD
-                let (shape, targets) = (RowShape { rows: batch, cols: CLASSES }, Targets::Classes(&samples.classes));
-=======
                 let (shape, targets) =
                     (RowShape { rows: batch, cols: CLASSES }, Targets::Classes(&samples.classes));
->>>>>>> main
                 CrossEntropy::default().forward_backward(shape, logits, targets, None, dlogits)?
             }
             Objective::SquaredError => {
@@ -179,13 +175,9 @@ impl Network {
             let (before, layer) = self.layers.split_at_mut(index);
             let Layer { dense, dz, .. } = &layer[0];
             let dz = &dz[..batch * dense.outputs];
-<<<<<<< HEAD
-            let [dweights, dbias] = &mut self.gradients[2 * index..][..2] else { unreachable!("two tensors a layer") };
-=======
             let [dweights, dbias] = &mut self.gradients[2 * index..][..2] else {
                 unreachable!("two tensors a layer")
             };
->>>>>>> main
             dweights.fill(0.0);
             dbias.fill(0.0);
             let scratch = grown(&mut self.scratch, dense.backward_scratch_len::<f32>(batch));
@@ -196,13 +188,9 @@ impl Network {
                 let elements = batch * dense.inputs;
                 gradients.input = Some(&mut previous.dz[..elements]);
                 dense.backward(batch, &previous.activation[..elements], dz, weights, scratch, gradients)?;
-<<<<<<< HEAD
-                self.remedy.activation.backward_in_place(&previous.z[..elements], &mut previous.dz[..elements])?;
-=======
                 self.remedy
                     .activation
                     .backward_in_place(&previous.z[..elements], &mut previous.dz[..elements])?;
->>>>>>> main
             } else {
                 dense.backward(batch, &samples.images, dz, weights, scratch, gradients)?;
             }

@@ -20,12 +20,8 @@ type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub fn gradient_norms(path: &Path, rows: &[Row]) -> Result<()> {
     panels(path, rows, |panel, title, rows| {
         let norms = |row: &Row| row.history.epochs[0].norms.clone();
-<<<<<<< HEAD
-        let all: Vec<f64> = rows.iter().flat_map(|row| norms(row)).filter(|n| *n > 0.0 && n.is_finite()).collect();
-=======
         let all: Vec<f64> =
             rows.iter().flat_map(|row| norms(row)).filter(|n| *n > 0.0 && n.is_finite()).collect();
->>>>>>> main
         let low = all.iter().copied().fold(1e-2, f64::min).max(NORMS.0) / 10.0;
         let high = all.iter().copied().fold(1e1, f64::max).min(NORMS.1) * 10.0;
         let layers = rows.iter().map(|row| norms(row).len()).max().unwrap_or(1);

@@ -147,13 +147,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Argument(error) => error.fmt(f),
-<<<<<<< HEAD
-            Self::Mismatch(report) => write!(f, "the backward is not the derivative of the forward: {report}"),
-=======
             Self::Mismatch(report) => {
                 write!(f, "the backward is not the derivative of the forward: {report}")
             }
->>>>>>> main
         }
     }
 }
@@ -195,15 +191,11 @@ impl GradCheck {
         }
         let mut check = Check::new(*self, x, outputs, forward, backward);
         let projected = x.len().checked_mul(outputs).is_none_or(|elements| elements > self.full);
-<<<<<<< HEAD
-        if projected { check.project() } else { check.jacobian() }
-=======
         if projected {
             check.project()
         } else {
             check.jacobian()
         }
->>>>>>> main
         check.report(projected)
     }
 

@@ -4,11 +4,7 @@
 //! |---|---|---|
 //! | [`Xavier`](Init::Xavier) | variance 2·gain²/(`fan_in` + `fan_out`) | Glorot & Bengio 2010 |
 //! | [`Kaiming`](Init::Kaiming) | variance gain²/fan | He et al. 2015 |
-<<<<<<< HEAD
-//! | [`LeCun`](Init::LeCun) | variance 1/`fan_in` | LeCun et al. 1998; Klambauer et al. 2017 |
-=======
 //! | [`LeCun`](Init::LeCun) | variance 1/`fan_in` | `LeCun` et al. 1998; Klambauer et al. 2017 |
->>>>>>> main
 //! | [`Orthogonal`](Init::Orthogonal) | rows or columns of length gain, at right angles | Saxe et al. 2013 |
 //!
 //! The generator is the caller's. Every weight takes exactly one `next_u64` of it, in row-major order, and is computed

@@ -43,11 +43,7 @@ fn orthonormalize(vectors: &mut [f64], len: usize) -> Result<(), Error> {
     for norm_before in norms {
         let (unit, others) = rest.split_at_mut(len);
         let norm = libm::sqrt(dot(unit, unit));
-<<<<<<< HEAD
-        if !(norm > DEPENDENT * norm_before) {
-=======
         if norm.is_nan() || norm <= DEPENDENT * norm_before {
->>>>>>> main
             return Err(Error::OutOfRange {
                 argument: "rng",
                 requirement: "random: its numbers are linearly dependent",

@@ -208,13 +208,6 @@ impl Dense {
         if let Some(c) = dx {
             let (shape, start) = (self.input_shape(batch), Start::Scaled(T::zero()));
             let b = Factor::Strided(weights);
-<<<<<<< HEAD
-            <T as Compiled>::multiply(Product { shape, alpha: T::one(), a: dy, b, start, epilogue, scratch: &mut *scratch, c });
-        }
-        if let Some(c) = dw {
-            let (shape, start) = (self.weights_shape(batch), Start::Scaled(T::one()));
-            <T as Compiled>::multiply(Product { shape, alpha: T::one(), a: dy, b: Factor::Strided(x), start, epilogue, scratch, c });
-=======
             <T as Compiled>::multiply(Product {
                 shape,
                 alpha: T::one(),
@@ -238,7 +231,6 @@ impl Dense {
                 scratch,
                 c,
             });
->>>>>>> main
         }
         if let Some(db) = db {
             <T as Compiled>::column_sums(batch, dy, db);
@@ -265,9 +257,6 @@ impl Dense {
         check_len("y", y.len(), elements)?;
         let start = bias.map_or(Start::Scaled(T::zero()), Start::Bias);
         let shape = self.forward_shape(batch);
-<<<<<<< HEAD
-        <T as Compiled>::multiply(Product { shape, alpha: T::one(), a: x, b, start, epilogue, scratch, c: y });
-=======
         <T as Compiled>::multiply(Product {
             shape,
             alpha: T::one(),
@@ -278,7 +267,6 @@ impl Dense {
             scratch,
             c: y,
         });
->>>>>>> main
         Ok(())
     }
 

@@ -36,9 +36,6 @@ impl MatrixLayout {
     }
 
     /// Whether `data` holds a `rows` by `cols` factor in this layout.
-<<<<<<< HEAD
-    pub(super) fn check<T>(self, name: &'static str, data: &[T], rows: usize, cols: usize) -> Result<(), Error> {
-=======
     pub(super) fn check<T>(
         self,
         name: &'static str,
@@ -46,7 +43,6 @@ impl MatrixLayout {
         rows: usize,
         cols: usize,
     ) -> Result<(), Error> {
->>>>>>> main
         match self.transpose {
             Transpose::No => check_strided(name, data.len(), rows, cols, self.stride),
             Transpose::Yes => check_strided(name, data.len(), cols, rows, self.stride),
@@ -218,15 +214,11 @@ impl Gemm {
 }
 
 /// Whether a slice without gaps holds `rows` by `cols` elements.
-<<<<<<< HEAD
-pub(super) fn check_dense(argument: &'static str, actual: usize, rows: usize, cols: usize) -> Result<(), Error> {
-=======
 pub(super) fn check_dense(
     argument: &'static str,
     actual: usize,
     rows: usize,
     cols: usize,
 ) -> Result<(), Error> {
->>>>>>> main
     check_len(argument, actual, rows.checked_mul(cols).ok_or(Error::Overflow { argument })?)
 }

@@ -28,11 +28,7 @@ const fn side_by_side(level: Level, rows: usize) -> usize {
         (Level::Avx512, 3..=6) => 4,
         (Level::Avx512, _) => 2,
         (Level::Avx2, 0..=1) => 4,
-<<<<<<< HEAD
-        (Level::Avx2, 2..=3) => 2,
-=======
         (Level::Avx2, 2) => 2,
->>>>>>> main
         (Level::Portable, 0..=1) => 2,
         _ => 1,
     }
@@ -67,11 +63,7 @@ impl Tiles {
 
 /// What the chain of multiply-adds of each output starts from.
 #[derive(Clone, Copy, Debug)]
-<<<<<<< HEAD
-pub enum Start<'a, T> {
-=======
 pub(crate) enum Start<'a, T> {
->>>>>>> main
     /// The factor times what the output holds; 0 does not read it.
     Scaled(T),
     /// One element a column.
@@ -80,11 +72,7 @@ pub(crate) enum Start<'a, T> {
 
 impl<T: Element> Start<'_, T> {
     /// The same from column `col` on.
-<<<<<<< HEAD
-    pub(super) fn from_col(self, col: usize) -> Self {
-=======
     pub(super) fn at_col(self, col: usize) -> Self {
->>>>>>> main
         match self {
             Self::Scaled(beta) => Self::Scaled(beta),
             Self::Bias(bias) => Self::Bias(&bias[col..]),
@@ -106,17 +94,9 @@ impl<'a, T> Rows<'a, T> {
     fn tile(self, rows: Range<usize>) -> Left<'a, T> {
         match self {
             Self::Strided { data, stride } => {
-<<<<<<< HEAD
-                Left { data: &data[rows.start * stride..], row_step: stride, k_step: 1 }
-            }
-            Self::Packed { data, depth } => {
-                Left { data: &data[rows.start * depth..], row_step: 1, k_step: rows.len() }
-            }
-=======
                 Left::Strided { data: &data[(rows.start * stride).min(data.len())..], stride }
             }
             Self::Packed { data, depth } => Left::Packed(&data[rows.start * depth..]),
->>>>>>> main
         }
     }
 }
@@ -147,14 +127,10 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
         let mut col = 0;
         while c.cols() > 0 {
             let panels = 1 << c.cols().div_ceil(lanes).min(most).ilog2();
-<<<<<<< HEAD
-            let (strip, rest) = { let width = c.cols().min(panels * lanes); c.split_cols(width) };
-=======
             let (strip, rest) = {
                 let width = c.cols().min(panels * lanes);
                 c.split_cols(width)
             };
->>>>>>> main
             c = rest;
             match panels {
                 8 => multiply.strip::<I, 8>(isa, col, strip),
@@ -233,13 +209,10 @@ impl<T: Element> Multiply<'_, T> {
                 }
             }
         }
-<<<<<<< HEAD
-=======
         // The tile below is the next to be read and written.
         for row in 0..ROWS {
             c.prefetch_row(isa, at + ROWS + row);
         }
->>>>>>> main
         multiply_tile(isa, self.depth, left, right, &mut sums);
         for row in 0..ROWS {
             let c = c.row(at + row);
@@ -312,12 +285,8 @@ pub(super) struct PackLeft<'a, T> {
 impl<T: Element> Kernel for PackLeft<'_, T> {
     type Output = ();
     #[inline(always)]
-<<<<<<< HEAD
-    fn run<I: Isa>(self, _isa: I) {
-=======
     fn run<I: Isa>(self, isa: I) {
         let lanes = T::Vector::<I>::LANES;
->>>>>>> main
         if self.depth == 0 {
             return;
         }
@@ -335,12 +304,6 @@ impl<T: Element> Kernel for PackLeft<'_, T> {
                     }
                 }
             } else {
-<<<<<<< HEAD
-                for (k, packed) in packed.chunks_exact_mut(rows.len()).enumerate() {
-                    let from = &source.data[k * source.k_step..][..rows.len()];
-                    for (packed, &a) in packed.iter_mut().zip(from) {
-                        *packed = self.alpha * a;
-=======
                 for k in 0..self.depth {
                     let mut row = 0;
                     while row < rows.len() {
@@ -356,7 +319,6 @@ impl<T: Element> Kernel for PackLeft<'_, T> {
                             }
                         }
                         row += lanes;
->>>>>>> main
                     }
                 }
             }
@@ -397,16 +359,11 @@ impl<T: Element> PackRight<'_, T> {
                 let out = &mut out[start * lanes..][..rows * lanes];
                 for (row, out) in out.chunks_exact_mut(lanes).enumerate() {
                     let from = &self.source.data[(start + row) * self.source.k_step + panel * lanes..];
-<<<<<<< HEAD
-                    let b: T::Vector<I> =
-                        if width == lanes { simd::load(isa, from) } else { simd::load_partial(isa, &from[..width]) };
-=======
                     let b: T::Vector<I> = if width == lanes {
                         simd::load(isa, from)
                     } else {
                         simd::load_partial(isa, &from[..width])
                     };
->>>>>>> main
                     b.store_into(out);
                 }
             }

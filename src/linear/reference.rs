@@ -23,16 +23,7 @@ pub fn dense_forward<T: Float>([batch, inputs, outputs]: [usize; 3], x: &[T], w:
 }
 
 /// dxᵢₗ = Σⱼ dyᵢⱼ·wⱼₗ
-<<<<<<< HEAD
-pub fn dense_backward_input<T: Float>(
-    [batch, inputs, outputs]: [usize; 3],
-    dy: &[T],
-    w: &[T],
-    dx: &mut [T],
-) {
-=======
 pub fn dense_backward_input<T: Float>([batch, inputs, outputs]: [usize; 3], dy: &[T], w: &[T], dx: &mut [T]) {
->>>>>>> main
     for i in 0..batch {
         for l in 0..inputs {
             dx[i * inputs + l] =

@@ -16,11 +16,8 @@ const ONE_TILE: usize = 4096;
 const PACKED_ROWS: usize = 1536;
 /// Tiles that a chunk of panels is multiplied with before the next: 48 rows of AVX2 take 48 KiB, in L2.
 const GROUP: usize = 8;
-<<<<<<< HEAD
-=======
 /// Steps of `k` up to which a chunk of panels fits half of L1: then time goes into the output, which is walked by rows.
 const SHALLOW: usize = 16;
->>>>>>> main
 /// Panels of the right factor packed at a time: 2 MiB, in L3.
 const PACKED_PANELS: usize = 128;
 /// Panels that are gone through while they stay in L2: 256 KiB.
@@ -38,11 +35,7 @@ const LINE: usize = 64;
 
 /// The right factor of a product.
 #[derive(Clone, Copy, Debug)]
-<<<<<<< HEAD
-pub enum Factor<'a, T> {
-=======
 pub(crate) enum Factor<'a, T> {
->>>>>>> main
     /// As the caller has it.
     Strided(&'a [T]),
     /// Packed before.
@@ -115,27 +108,17 @@ struct Block<'a, T> {
 enum Panels<'a, T> {
     Packed(Right<'a, T>),
     /// To be packed into `out` by the task itself.
-<<<<<<< HEAD
-    Own { source: Source<'a, T>, out: &'a mut [T] },
-=======
     Own {
         source: Source<'a, T>,
         out: &'a mut [T],
     },
->>>>>>> main
 }
 
 impl<'a, T: Element> Panels<'a, T> {
     /// The first `count` panels of `depth` rows, and the others.
     fn split_at(self, count: usize, depth: usize) -> (Self, Self) {
         match self {
-<<<<<<< HEAD
-            Self::Packed(right) => {
-                (Self::Packed(right), Self::Packed(right.from_panel(count)))
-            }
-=======
             Self::Packed(right) => (Self::Packed(right), Self::Packed(right.from_panel(count))),
->>>>>>> main
             Self::Own { source, out } => {
                 let (first, rest) = out.split_at_mut(count * depth * lanes::<T>());
                 let from = source.from(count * lanes::<T>(), 0);
@@ -202,24 +185,16 @@ impl<T: Element> Block<'_, T> {
                     let panel_step = self.depth * lanes::<T>();
                     let out = &mut out[..width.div_ceil(lanes::<T>()) * panel_step];
                     let source = source.from(done, 0);
-<<<<<<< HEAD
-                    simd::dispatch(self.active, PackRight { depth: self.depth, cols: width, source, out: &mut *out });
-=======
                     simd::dispatch(
                         self.active,
                         PackRight { depth: self.depth, cols: width, source, out: &mut *out },
                     );
->>>>>>> main
                     Right { data: out, panel_step }
                 }
             };
             let mut first = tiles.start;
             while first < tiles.end {
-<<<<<<< HEAD
-                let last = tiles.end.min(first + GROUP);
-=======
                 let last = tiles.end.min(first + if self.depth <= SHALLOW { 1 } else { GROUP });
->>>>>>> main
                 let rows = self.tiles.start(last) - self.tiles.start(first);
                 let (mut group, rest) = strip.split_rows(rows);
                 strip = rest;
@@ -230,11 +205,7 @@ impl<T: Element> Block<'_, T> {
                     last,
                     left: self.left,
                     right,
-<<<<<<< HEAD
-                    start: self.start.from_col(col + done),
-=======
                     start: self.start.at_col(col + done),
->>>>>>> main
                 };
                 simd::dispatch(self.active, MultiplyInto(multiply, group.reborrow()));
                 if let Some(epilogue) = self.epilogue {
@@ -270,14 +241,10 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
     let (left_scratch, scratch) = scratch.split_at_mut(left_len.min(scratch.len()));
     let start_of_right = aligned_start(scratch);
     let right_scratch = &mut scratch[start_of_right..];
-<<<<<<< HEAD
-    let right_scratch = { let len = right_scratch.len().min(right_len); &mut right_scratch[..len] };
-=======
     let right_scratch = {
         let len = right_scratch.len().min(right_len);
         &mut right_scratch[..len]
     };
->>>>>>> main
 
     let most = if packed_before { DEPTH.max(ONE_TILE / m) } else { DEPTH };
     let depth = k.div_ceil(k.div_ceil(most).max(1)).max(1);
@@ -305,12 +272,8 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
                     _ => Panels::Packed(Right { data: &*right_scratch, panel_step: depth * lanes::<T>() }),
                 };
                 let left = Source::left(a, shape.a).from(row, from);
-<<<<<<< HEAD
-                let left = if shape.a.transpose == Transpose::No && alpha == T::one() && tiles.count() == 1 {
-=======
                 // Six rows are six streams, which need no packing: 95 % of the peak in L2 against 79 %.
                 let left = if shape.a.transpose == Transpose::No && alpha == T::one() {
->>>>>>> main
                     Rows::Strided { data: left.data, stride: shape.a.stride }
                 } else {
                     let packed = &mut left_scratch[..rows * depth];
@@ -322,11 +285,7 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
                     depth,
                     tiles,
                     left,
-<<<<<<< HEAD
-                    start: if from == 0 { start.from_col(col) } else { Start::Scaled(T::one()) },
-=======
                     start: if from == 0 { start.at_col(col) } else { Start::Scaled(T::one()) },
->>>>>>> main
                     epilogue: Some(epilogue).filter(|epilogue| from + depth == k && !epilogue.is_none()),
                     origin: row * n + col,
                     width: n,
@@ -354,11 +313,6 @@ fn pack_left<T: Element>(
     source: Source<'_, T>,
     out: &mut [T],
 ) {
-<<<<<<< HEAD
-    halve(0..tiles.count(), tiles.count().div_ceil(threads), out, &|tile| tiles.start(tile) * depth, &|range, out| {
-        simd::dispatch(active, PackLeft { alpha, depth, tiles, first: range.start, last: range.end, source, out });
-    });
-=======
     halve(
         0..tiles.count(),
         tiles.count().div_ceil(threads),
@@ -371,7 +325,6 @@ fn pack_left<T: Element>(
             );
         },
     );
->>>>>>> main
 }
 
 /// [`PackRight`] by all threads.

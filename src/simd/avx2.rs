@@ -113,14 +113,6 @@ impl Avx2 {
     /// # Safety
     /// As there.
     #[inline(always)]
-<<<<<<< HEAD
-    pub(super) unsafe fn transpose_f32(self, from: *const f32, stride: usize, to: *mut f32) {
-        for (row, k) in [(0, 0), (0, 4), (0, 8), (0, 12), (8, 0), (8, 4), (8, 8), (8, 12)] {
-            let at = super::inlined(#[inline(always)] |i: usize| from.wrapping_add((row + i) * stride + k));
-            // SAFETY: four columns of rows `row..row + 8`, which the caller gives.
-            let [a, b, c, d] = unsafe {
-                [pair_f32(at(0), at(4)), pair_f32(at(1), at(5)), pair_f32(at(2), at(6)), pair_f32(at(3), at(7))]
-=======
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
     pub(super) unsafe fn transpose_f32(self, from: *const f32, stride: usize, to: *mut f32) {
         for (row, k) in [(0, 0), (0, 4), (0, 8), (0, 12), (8, 0), (8, 4), (8, 8), (8, 12)] {
@@ -136,7 +128,6 @@ impl Avx2 {
                     pair_f32(at(2), at(6)),
                     pair_f32(at(3), at(7)),
                 ]
->>>>>>> main
             };
             let (ab, cd) = (cpu!(_mm256_unpacklo_ps(a, b)), cpu!(_mm256_unpacklo_ps(c, d)));
             let (ab_high, cd_high) = (cpu!(_mm256_unpackhi_ps(a, b)), cpu!(_mm256_unpackhi_ps(c, d)));
@@ -158,11 +149,6 @@ impl Avx2 {
     /// # Safety
     /// As there.
     #[inline(always)]
-<<<<<<< HEAD
-    pub(super) unsafe fn transpose_f64(self, from: *const f64, stride: usize, to: *mut f64) {
-        for (row, k) in [(0, 0), (0, 2), (0, 4), (0, 6), (4, 0), (4, 2), (4, 4), (4, 6)] {
-            let at = super::inlined(#[inline(always)] |i: usize| from.wrapping_add((row + i) * stride + k));
-=======
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
     pub(super) unsafe fn transpose_f64(self, from: *const f64, stride: usize, to: *mut f64) {
         for (row, k) in [(0, 0), (0, 2), (0, 4), (0, 6), (4, 0), (4, 2), (4, 4), (4, 6)] {
@@ -170,7 +156,6 @@ impl Avx2 {
                 #[inline(always)]
                 |i: usize| from.wrapping_add((row + i) * stride + k),
             );
->>>>>>> main
             // SAFETY: two columns of rows `row..row + 4`, which the caller gives.
             let [a, b] = unsafe { [pair_f64(at(0), at(2)), pair_f64(at(1), at(3))] };
             let columns = [cpu!(_mm256_unpacklo_pd(a, b)), cpu!(_mm256_unpackhi_pd(a, b))];

@@ -24,13 +24,8 @@ pub use level::Level;
 pub(crate) use level::{Active, dispatch};
 pub(crate) use products::{Products, Source, map_products};
 pub(crate) use slices::{
-<<<<<<< HEAD
-    FOLD_BLOCK, InOut, Store, StoreInto, fold_f64, fold2_f64, inlined, lane_by_lane, load, load_partial, map,
-    map2, map3, max, max_abs, splat, update, widen, widen_partial,
-=======
     APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
     load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
->>>>>>> main
 };
 pub(crate) use tile::{Left, MatrixMut, Right, multiply_tile, transpose_block};
 

@@ -50,8 +50,6 @@ impl<'a, T> MatrixMut<'a, T> {
         unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
     }
 
-<<<<<<< HEAD
-=======
     /// Asks for the first and the last cache line of a row; there need not be such a row.
     #[inline(always)]
     pub(crate) fn prefetch_row<I: Isa>(&self, isa: I, row: usize) {
@@ -60,7 +58,6 @@ impl<'a, T> MatrixMut<'a, T> {
         isa.prefetch(start.wrapping_add(self.cols.saturating_sub(1)));
     }
 
->>>>>>> main
     /// The same rows and columns for a shorter time.
     #[inline(always)]
     pub(crate) fn reborrow(&mut self) -> MatrixMut<'_, T> {
@@ -90,14 +87,6 @@ impl<'a, T> MatrixMut<'a, T> {
     }
 }
 
-<<<<<<< HEAD
-/// The left factor of a tile: element (`row`, `k`) lies at `row · row_step + k · k_step`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Left<'a, T> {
-    pub(crate) data: &'a [T],
-    pub(crate) row_step: usize,
-    pub(crate) k_step: usize,
-=======
 /// The left factor of a tile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Left<'a, T> {
@@ -105,7 +94,6 @@ pub(crate) enum Left<'a, T> {
     Packed(&'a [T]),
     /// Element (`row`, `k`) lies at `row · stride + k`.
     Strided { data: &'a [T], stride: usize },
->>>>>>> main
 }
 
 /// The right factor of a tile: panels as wide as a vector, row `k` of a panel at `k · LANES`, the next panel
@@ -136,20 +124,10 @@ pub(crate) fn multiply_tile<I: Isa, T: Element, const ROWS: usize, const PANELS:
     right: Right<'_, T>,
     sums: &mut [[T::Vector<I>; PANELS]; ROWS],
 ) {
-<<<<<<< HEAD
-    /// Rows of a panel, each a cache line, that are asked for ahead.
-    const AHEAD: usize = 16;
-=======
->>>>>>> main
     if depth == 0 {
         return;
     }
     let lanes = T::Vector::<I>::LANES;
-<<<<<<< HEAD
-    assert!((ROWS - 1) * left.row_step + (depth - 1) * left.k_step < left.data.len());
-    assert!((PANELS - 1) * right.panel_step + depth * lanes <= right.data.len());
-    let mut a = left.data.as_ptr();
-=======
     assert!((PANELS - 1) * right.panel_step + depth * lanes <= right.data.len());
     match left {
         Left::Packed(data) => {
@@ -180,39 +158,24 @@ unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
     /// Rows of a panel, each a cache line, that are asked for ahead.
     const AHEAD: usize = 16;
     let lanes = T::Vector::<I>::LANES;
->>>>>>> main
     let mut b = right.data.as_ptr();
     let mut totals = *sums;
     for _ in 0..depth {
         let mut columns = [totals[0][0]; PANELS];
         for panel in 0..PANELS {
             let from = b.wrapping_add(panel * right.panel_step);
-<<<<<<< HEAD
-            // SAFETY: row `k < depth` of the panel, which the assertion above found within the data.
-=======
             // SAFETY: row `k < depth` of a panel.
->>>>>>> main
             columns[panel] = unsafe { Vector::load(isa, from) };
             isa.prefetch(from.wrapping_add(AHEAD * lanes));
         }
         for row in 0..ROWS {
-<<<<<<< HEAD
-            let from = a.wrapping_add(row * left.row_step);
-            // SAFETY: element (`row`, `k`), which the assertion above found within the data.
-            let factor = T::Vector::<I>::new(isa, unsafe { *from });
-=======
             // SAFETY: element (`row`, `k`) of the left factor.
             let factor = T::Vector::<I>::new(isa, unsafe { *a.wrapping_add(row * row_step) });
->>>>>>> main
             for panel in 0..PANELS {
                 totals[row][panel] = factor.mul_add(columns[panel], totals[row][panel]);
             }
         }
-<<<<<<< HEAD
-        a = a.wrapping_add(left.k_step);
-=======
         a = a.wrapping_add(k_step);
->>>>>>> main
         b = b.wrapping_add(lanes);
     }
     *sums = totals;
