@@ -81,8 +81,8 @@ fn init_normal_is_normal() {
     assert!(skewness.abs() < 4.0 * error * 6.0_f64.sqrt(), "skewness {skewness}");
     assert!((kurtosis - 3.0).abs() < 4.0 * error * 24.0_f64.sqrt(), "kurtosis {kurtosis}");
     assert!(kolmogorov_smirnov(&x, phi) < 1.95);
-    // The control: a deviation off by a hundredth, or a mean, is seen.
-    assert!(kolmogorov_smirnov(&x, |x| phi(x * 1.01)) > 1.95);
+    // The control: a deviation off by a fiftieth, or a mean by a hundredth, is seen.
+    assert!(kolmogorov_smirnov(&x, |x| phi(x * 1.02)) > 1.95);
     assert!(kolmogorov_smirnov(&x, |x| phi(x + 0.01)) > 1.95);
     // Tails: about 18 and 1,080 in 400,000 lie beyond 4.1 and 3 deviations.
     let beyond = |limit: f64| x.iter().filter(|x| x.abs() > limit).count();
@@ -129,23 +129,23 @@ fn init_normal_inverts_the_distribution() {
         assert_eq!(x, -quantile(!bits), "symmetric");
     }
     assert!(worst < 4e-14, "{worst:e}");
-    assert!((quantile(0) + 8.1258).abs() < 1e-3, "{}", quantile(0));
+    assert!((quantile(0) + 8.2095).abs() < 1e-3, "{}", quantile(0));
 }
 
 #[test]
 fn init_normal_matches_known_quantiles() {
-    // Φ⁻¹ of ¾, 0.975 and 2⁻⁴⁰, each less half a unit of 2⁻⁵² (scipy.special.ndtri).
+    // Φ⁻¹ of these and 2⁻⁵³ (mpmath, 200 bits).
     let of = |p: f64| quantile(((p * 2.0_f64.powi(52)) as u64) << 12);
     for (p, x) in QUANTILES {
-        assert!((of(p) / x - 1.0).abs() < 2e-14, "{p}: {} {x}", of(p));
+        assert!((of(p) / x - 1.0).abs() < 2e-15, "{p}: {} {x}", of(p));
     }
 }
 
 const QUANTILES: [(f64, f64); 4] = [
-    (0.75, 0.674_489_750_196_081_7),
-    (0.25, -0.674_489_750_196_081_7),
-    (0.975, 1.959_963_984_540_054),
-    (9.094_947_017_729_282e-13, -7.046_968_7),
+    (0.75, 0.674_489_750_196_082_1),
+    (0.25, -0.674_489_750_196_081_4),
+    (0.975, 1.959_963_984_540_053_9),
+    (9.094_947_017_729_282e-13, -7.047_683_266_610_571_6),
 ];
 
 #[test]
@@ -223,7 +223,7 @@ fn init_gain_is_pytorchs() {
         (Activation::Sigmoid, 1.0),
         (Activation::Tanh, 1.666_666_666_666_666_7),
         (Activation::Relu, 1.414_213_562_373_095_1),
-        (Activation::LeakyRelu { slope: 0.01 }, 1.414_142_856_998_571_3),
+        (Activation::LeakyRelu { slope: 0.01 }, 1.414_142_856_997_835_4),
         (Activation::LeakyRelu { slope: 0.2 }, 1.386_750_490_563_073),
         (Activation::Selu, 0.75),
     ];
@@ -360,17 +360,15 @@ fn fingerprint(x: &[f64]) -> u64 {
 #[test]
 fn init_bits_never_change() {
     let shape = RowShape { rows: 60, cols: 50 };
-    for (init, expected) in FINGERPRINTS {
-        let actual = fingerprint(&drawn(init, shape, 11));
-        assert_eq!(actual, expected, "{init:?} is now {actual:#018x}");
-    }
+    let actual = FINGERPRINTS.map(|(init, _)| (init, fingerprint(&drawn(init, shape, 11))));
+    assert_eq!(actual, FINGERPRINTS);
 }
 
 const FINGERPRINTS: [(Init, u64); 4] = [
-    (Init::Uniform { low: -1.0, high: 1.0 }, 0),
-    (Init::Normal { mean: 0.0, std: 1.0 }, 0),
-    (Init::TruncatedNormal { mean: 0.0, std: 1.0, low: -2.0, high: 1.0 }, 0),
-    (Init::Orthogonal { gain: 1.0 }, 0),
+    (Init::Uniform { low: -1.0, high: 1.0 }, 0xd0f4_7a18_87cb_ecea),
+    (Init::Normal { mean: 0.0, std: 1.0 }, 0xc728_aac2_72b3_58d5),
+    (Init::TruncatedNormal { mean: 0.0, std: 1.0, low: -2.0, high: 1.0 }, 0x6472_37c9_eb73_75f8),
+    (Init::Orthogonal { gain: 1.0 }, 0x35cf_c7e8_dfb6_95c3),
 ];
 
 #[test]

@@ -14,7 +14,7 @@ pub(super) fn uniform(rng: &mut dyn Rng, low: f64, high: f64) -> f64 {
     (low + (high - low) * unit(rng)).clamp(low, high)
 }
 
-/// N(0, 1); at most 8.13 in magnitude.
+/// N(0, 1); at most 8.21 in magnitude.
 pub(super) fn normal(rng: &mut dyn Rng) -> f64 {
     quantile(unit(rng))
 }
