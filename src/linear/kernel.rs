@@ -63,7 +63,7 @@ impl Tiles {
 
 /// What the chain of multiply-adds of each output starts from.
 #[derive(Clone, Copy, Debug)]
-pub enum Start<'a, T> {
+pub(crate) enum Start<'a, T> {
     /// The factor times what the output holds; 0 does not read it.
     Scaled(T),
     /// One element a column.

@@ -35,7 +35,7 @@ const LINE: usize = 64;
 
 /// The right factor of a product.
 #[derive(Clone, Copy, Debug)]
-pub enum Factor<'a, T> {
+pub(crate) enum Factor<'a, T> {
     /// As the caller has it.
     Strided(&'a [T]),
     /// Packed before.

@@ -51,7 +51,7 @@ fn activation<T: Bits>(reader: &mut Reader<'_>) {
 /// derivative that underflows or overflows `f32` is 0 or ∞ there.
 fn has_product(derivative: f64, dy: f64) -> bool {
     let (flat, steep) = (derivative.abs() < 1e-30, !(derivative.abs() < 1e30));
-    !(flat && !dy.is_finite()) && !(steep && dy.abs() < 1e-30)
+    (!flat || dy.is_finite()) && (!steep || dy.abs() >= 1e-30)
 }
 
 /// A few units of the result, and of what it is computed from where the formula cancels.
