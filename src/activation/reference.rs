@@ -49,7 +49,7 @@ pub fn forward<F: Float>(activation: Activation, x: F) -> F {
                 c(alpha) * (x / c(alpha)).exp_m1()
             }
         }
-        _ if gated(activation) && x == F::neg_infinity() => -zero,
+        _ if gated(activation) && x < c(-GATE_IS_FLAT) => -zero,
         Activation::Gelu => x * normal_cdf(x),
         Activation::GeluTanh => x * sigmoid(c(2.0) * gelu_inner(x)),
         Activation::Silu => x * sigmoid(x),
@@ -125,7 +125,7 @@ pub fn derivative<F: Float>(activation: Activation, x: F) -> F {
                 (x / c(alpha)).exp()
             }
         }
-        _ if gated(activation) && x.is_infinite() => {
+        _ if gated(activation) && x.abs() > c(GATE_IS_FLAT) => {
             if x > zero {
                 one
             } else {
@@ -172,6 +172,8 @@ pub fn backward<F: Float>(activation: Activation, x: F, dy: F) -> F {
     dy * derivative(activation, x)
 }
 
+/// Beyond it every gate is 0 or 1 in `f64` too, and the cube of x may overflow.
+const GATE_IS_FLAT: f64 = 1e4;
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 const GELU_CUBIC: f64 = 0.044_715;
 

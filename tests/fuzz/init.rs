@@ -10,7 +10,7 @@ use super::reader::{Bits, Reader, assert_refused};
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    if reader.byte() % 2 == 0 { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
+    if reader.byte().is_multiple_of(2) { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
 }
 
 fn check<T: Bits>(reader: &mut Reader<'_>) {
