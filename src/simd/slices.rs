@@ -555,4 +555,3 @@ pub(crate) fn update<I: Isa, T: Element, const N: usize>(
         }
     }
 }
-}
