@@ -7,7 +7,7 @@ use steadygrad::{Error, Level, math};
 
 type Function = fn(&[f32], &mut [f32]) -> Result<(), Error>;
 
-/// A function and its value in `f64`, whose error is 2⁻²⁸ units of `f32` or less.
+/// A function and its value in `f64`, whose error is some 2⁻²⁰ units of `f32` or less.
 struct Row {
     name: &'static str,
     function: Function,
