@@ -64,17 +64,18 @@ fn forward_tolerance<T: Element>(activation: Activation, x: f64) -> Tolerance {
     }
 }
 
-/// What the reference's e^(−x²/2) itself is off in `f64`: the rounding of x², which `tests/accuracy_f64.rs` does not
-/// share.
+/// What the reference's Φ itself is off in `f64`: the rounding of x² in e^(−x²/2), and 1 − erf(x) up to 1, which
+/// `tests/accuracy_f64.rs` does not share.
 fn reference_ulps<T: Element>(x: f64) -> f64 {
-    if T::epsilon().to_f64() == f64::EPSILON { (x * x).min(1e3) + 4.0 } else { 0.0 }
+    if T::epsilon().to_f64() == f64::EPSILON { (x * x).min(1e3) + 12.0 } else { 0.0 }
 }
 
 /// The bound of the backward with `dy`.
 fn backward_tolerance(activation: Activation, dy: f64) -> Tolerance {
     match activation {
         Activation::Gelu | Activation::GeluTanh | Activation::Silu | Activation::Mish => {
-            Tolerance { epsilons: 4.0 * dy.abs(), ..tolerance::ACTIVATION }
+            // In f64 the reference's own sums are off by as much again.
+            Tolerance { epsilons: 8.0 * dy.abs(), ..tolerance::ACTIVATION }
         }
         Activation::HardSwish => Tolerance { epsilons: dy.abs(), ..tolerance::ACTIVATION },
         Activation::TanhShrink => tolerance::ACTIVATION_SQUARED,

@@ -426,7 +426,10 @@ fn check_softmax<T: Element>(rows: usize, cols: usize, x: &[T], dy: &[T], offset
             for (c, size) in sizes[at].iter_mut().enumerate() {
                 let below = 8.0 + (largest - x[c]).min(200.0);
                 *size = match softmax {
-                    Softmax::Probabilities => y[c] * (dy[c].abs() + sum) * (below + 20.0),
+                    // A subnormal probability has lost bits, which the difference multiplies.
+                    Softmax::Probabilities => {
+                        (y[c] * (below + 20.0) + T::min_positive_value().to_f64()) * (dy[c].abs() + sum)
+                    }
                     Softmax::Logarithms => dy[c].abs() + y[c].exp() * sum * (below + y[c].abs()),
                 };
             }
