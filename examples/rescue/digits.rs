@@ -8,25 +8,25 @@ use rand_chacha::ChaCha8Rng;
 const TEXT: &str = include_str!("../data/digits.txt");
 
 /// Pixels of an image.
-pub const PIXELS: usize = 64;
+pub(crate) const PIXELS: usize = 64;
 /// Digits.
-pub const CLASSES: usize = 10;
+pub(crate) const CLASSES: usize = 10;
 
 /// Images and what they show.
 #[derive(Default)]
-pub struct Samples {
-    pub images: Vec<f32>,
-    pub classes: Vec<i64>,
+pub(crate) struct Samples {
+    pub(crate) images: Vec<f32>,
+    pub(crate) classes: Vec<i64>,
 }
 
-pub struct Digits {
-    pub train: Samples,
-    pub test: Samples,
+pub(crate) struct Digits {
+    pub(crate) train: Samples,
+    pub(crate) test: Samples,
 }
 
 impl Digits {
     /// Four fifths to learn from, shuffled by the seed; pixels have mean 0 and deviation 1 over those.
-    pub fn load(seed: u64) -> Self {
+    pub(crate) fn load(seed: u64) -> Self {
         let mut lines: Vec<&str> = TEXT.lines().collect();
         lines.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         let (train, test) = lines.split_at(lines.len() * 4 / 5);
@@ -52,7 +52,7 @@ impl Samples {
         samples
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.classes.len()
     }
 }

@@ -15,41 +15,41 @@ use crate::remedies::{Clip, Objective, Remedy};
 /// Images of a step.
 const BATCH: usize = 32;
 /// Learning rate of the first epoch; it falls along a cosine to 0 after the last.
-pub const LEARNING_RATE: f64 = 0.02;
+pub(crate) const LEARNING_RATE: f64 = 0.02;
 /// What a step keeps of those before it.
-pub const MOMENTUM: f64 = 0.9;
+pub(crate) const MOMENTUM: f64 = 0.9;
 
 /// Sizes and seed that all rows share.
 #[derive(Clone, Copy)]
-pub struct Plan {
-    pub depth: usize,
-    pub width: usize,
-    pub epochs: usize,
-    pub seed: u64,
+pub(crate) struct Plan {
+    pub(crate) depth: usize,
+    pub(crate) width: usize,
+    pub(crate) epochs: usize,
+    pub(crate) seed: u64,
 }
 
 /// What was measured in one epoch.
-pub struct Epoch {
+pub(crate) struct Epoch {
     /// Mean loss of the epoch's steps.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Share of the test images that are recognised, after the epoch.
-    pub accuracy: f64,
+    pub(crate) accuracy: f64,
     /// Norm of the loss's gradient at each layer's output before its activation, in the epoch's first step.
-    pub norms: Vec<f64>,
+    pub(crate) norms: Vec<f64>,
 }
 
 impl Epoch {
     /// First layer's gradient norm over the last layer's.
-    pub fn ratio(&self) -> f64 {
+    pub(crate) fn ratio(&self) -> f64 {
         self.norms[0] / self.norms[self.norms.len() - 1]
     }
 }
 
 /// How the training of a row went.
-pub struct History {
-    pub epochs: Vec<Epoch>,
+pub(crate) struct History {
+    pub(crate) epochs: Vec<Epoch>,
     /// The first step whose loss or gradients were not finite; training ended there.
-    pub diverged_at: Option<u64>,
+    pub(crate) diverged_at: Option<u64>,
 }
 
 /// One layer's values for a batch.
@@ -74,7 +74,12 @@ struct Network {
 }
 
 /// Trains one row; `progress` is called after each epoch.
-pub fn train(remedy: Remedy, plan: Plan, digits: &Digits, progress: impl Fn()) -> Result<History, Error> {
+pub(crate) fn train(
+    remedy: Remedy,
+    plan: Plan,
+    digits: &Digits,
+    progress: impl Fn(),
+) -> Result<History, Error> {
     let mut network = Network::new(remedy, plan)?;
     let mut order: Vec<usize> = (0..digits.train.len()).collect();
     let mut shuffle = ChaCha8Rng::seed_from_u64(plan.seed);

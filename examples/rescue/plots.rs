@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The gradient's norm at each layer before the first step.
-pub fn gradient_norms(path: &Path, rows: &[Row]) -> Result<()> {
+pub(crate) fn gradient_norms(path: &Path, rows: &[Row]) -> Result<()> {
     panels(path, rows, |panel, title, rows| {
         let norms = |row: &Row| row.history.epochs[0].norms.clone();
         let all: Vec<f64> =
@@ -56,7 +56,7 @@ pub fn gradient_norms(path: &Path, rows: &[Row]) -> Result<()> {
 }
 
 /// The share of test digits recognised after each epoch.
-pub fn accuracy(path: &Path, rows: &[Row]) -> Result<()> {
+pub(crate) fn accuracy(path: &Path, rows: &[Row]) -> Result<()> {
     panels(path, rows, |panel, title, rows| {
         let epochs = rows.iter().map(|row| row.history.epochs.len()).max().unwrap_or(1);
         let mut chart = ChartBuilder::on(panel)

@@ -6,7 +6,7 @@ use steadygrad::{Activation, Init};
 
 /// What the network is asked to minimise.
 #[derive(Clone, Copy)]
-pub enum Objective {
+pub(crate) enum Objective {
     /// Half the squared distance between the sigmoid of each output and 0 or 1.
     SquaredError,
     /// −ln of the softmax at the right class.
@@ -15,7 +15,7 @@ pub enum Objective {
 
 /// What is done to the gradients before a step.
 #[derive(Clone, Copy)]
-pub enum Clip {
+pub(crate) enum Clip {
     None,
     Value(ClipValue),
     Norm(ClipNorm),
@@ -23,20 +23,20 @@ pub enum Clip {
 
 /// What a row sets out from.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Disease {
+pub(crate) enum Disease {
     Vanishing,
     Exploding,
 }
 
 /// A network and how it is trained.
 #[derive(Clone, Copy)]
-pub struct Remedy {
-    pub name: &'static str,
-    pub disease: Disease,
-    pub activation: Activation,
-    pub init: Init,
-    pub objective: Objective,
-    pub clip: Clip,
+pub(crate) struct Remedy {
+    pub(crate) name: &'static str,
+    pub(crate) disease: Disease,
+    pub(crate) activation: Activation,
+    pub(crate) init: Init,
+    pub(crate) objective: Objective,
+    pub(crate) clip: Clip,
 }
 
 const XAVIER: Init = Init::Xavier { gain: 1.0, distribution: Distribution::Normal };
@@ -47,7 +47,7 @@ const ELU: Activation = Activation::Elu { alpha: 1.0 };
 const CLIP_VALUE: Clip = Clip::Value(ClipValue { min: -0.01, max: 0.01 });
 
 /// Every row, the disease before its remedies.
-pub fn all() -> Vec<Remedy> {
+pub(crate) fn all() -> Vec<Remedy> {
     let clip_norm = Clip::Norm(ClipNorm { max_norm: 0.5, ..ClipNorm::default() });
     let vanishing = Remedy {
         name: "vanishing: sigmoid, squared error, N(0, 0.1²)",

@@ -9,9 +9,9 @@ use crate::network::{Epoch, History};
 use crate::remedies::{Disease, Remedy};
 
 /// A trained row.
-pub struct Row {
-    pub remedy: Remedy,
-    pub history: History,
+pub(crate) struct Row {
+    pub(crate) remedy: Remedy,
+    pub(crate) history: History,
 }
 
 /// Accuracy from which a network counts as having learnt.
@@ -23,7 +23,7 @@ const STEADY: f64 = 1e3;
 
 /// What became of a network, from its numbers alone.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Learns,
     LearnsPartly,
     Vanished,
@@ -52,12 +52,12 @@ impl Row {
         &self.history.epochs[self.history.epochs.len() - 1]
     }
 
-    pub fn accuracy(&self) -> f64 {
+    pub(crate) fn accuracy(&self) -> f64 {
         self.last().accuracy
     }
 
     /// By accuracy where something was learnt; else by what was wrong with the gradients.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         let ratio = self.first().ratio();
         if self.history.diverged_at.is_some() {
             Verdict::Exploded
@@ -76,7 +76,7 @@ impl Row {
 }
 
 /// The table, a line a row.
-pub fn print_table(rows: &[Row]) {
+pub(crate) fn print_table(rows: &[Row]) {
     println!("{:<49} {:>19} {:>19} {:>9}  verdict", "", "gradient, first to", "the same in the", "test");
     println!("{:<49} {:>19} {:>19} {:>9}", "remedy", "last layer, at start", "last epoch", "accuracy");
     for row in rows {
@@ -96,7 +96,7 @@ pub fn print_table(rows: &[Row]) {
 }
 
 /// The run in words, from its numbers.
-pub fn explain(rows: &[Row]) {
+pub(crate) fn explain(rows: &[Row]) {
     println!();
     for (disease, what) in [(Disease::Vanishing, "vanishing"), (Disease::Exploding, "exploding")] {
         let mut of = rows.iter().filter(|row| row.remedy.disease == disease);
@@ -136,7 +136,7 @@ fn names(rows: &[&Row]) -> String {
 }
 
 /// Every measurement, a line an epoch.
-pub fn write_csv(path: &Path, rows: &[Row]) -> io::Result<()> {
+pub(crate) fn write_csv(path: &Path, rows: &[Row]) -> io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     write!(file, "disease,remedy,epoch,loss,test_accuracy,first_to_last_ratio")?;
     let layers = rows.first().map_or(0, |row| row.first().norms.len());
