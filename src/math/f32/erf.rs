@@ -5,7 +5,7 @@
 
 use core::f32::consts::LOG2_E;
 
-use super::exp::{LN_2_HIGH, LN_2_LOW, expm1_reduced, lifted_power, unlift};
+use super::exp::{EXP, LN_2_HIGH, LN_2_LOW, lifted_power, unlift};
 use super::{polynomial, polynomial_from};
 use crate::simd::{Mask, Vector};
 
@@ -107,27 +107,30 @@ const NORMAL_TAIL: Tail<10> = Tail {
 };
 
 impl<const N: usize> Tail<N> {
-    /// `(n, u)` with e^(−rate·a²) = 2ⁿ·(1 + u).
+    /// `(n, r, v)` with e^(−rate·a²) = 2ⁿ·(1 + r + v) and v the smaller.
     #[inline(always)]
-    fn exponential<V: Vector<Elem = f32>>(&self, a: V) -> (V, V) {
+    fn exponential<V: Vector<Elem = f32>>(&self, a: V) -> (V, V, V) {
         // a² = high² + (a + high)·low, the first exactly.
         let high = a.clear_low();
         let square = high * high * -self.rate;
         let low = (a + high) * (a - high) * self.rate;
         let n = ((square - low) * LOG2_E).round();
-        let r = n.neg_mul_add(a.splat(LN_2_HIGH), square) - n.mul_add(a.splat(LN_2_LOW), low);
-        (n, expm1_reduced(r))
+        let exact = n.neg_mul_add(a.splat(LN_2_HIGH), square);
+        let rest = n.mul_add(a.splat(LN_2_LOW), low);
+        let r = exact - rest;
+        let lost = (exact - r) - rest;
+        (n, r, (polynomial(r, &EXP) * r).mul_add(r, lost))
     }
 
-    /// f(a) / 2ⁿ, from [`exponential`](Self::exponential)'s u.
+    /// f(a) / 2ⁿ, from what [`exponential`](Self::exponential) gives.
     #[inline(always)]
-    fn value<V: Vector<Elem = f32>>(&self, a: V, u: V) -> V {
+    fn value<V: Vector<Elem = f32>>(&self, a: V, r: V, v: V) -> V {
         let one = a.splat(1.0);
         let sum = a + self.k;
         let inverse = one / sum;
         // 1/(a + k) = inverse·(1 + lost): what the sum and the division have rounded away.
         let lost = ((sum - self.k) - a).mul_add(inverse, sum.neg_mul_add(inverse, one));
-        let u = (inverse.mul_add(a.splat(self.slope), one) * lost).mul_add(u + 1.0, u);
+        let v = (inverse.mul_add(a.splat(self.slope), one) * lost).mul_add(r + v + 1.0, v);
         // The product of the polynomial and the inverse in two parts.
         let q = inverse.neg_mul_add(a.splat(2.0 * self.k), one);
         let first = a.splat(self.coefficients[0]);
@@ -136,7 +139,7 @@ impl<const N: usize> Tail<N> {
         let factor_low = beyond_first.mul_add(q, first - factor) + self.first_low;
         let product = factor * inverse;
         let product_low = factor_low.mul_add(inverse, factor.mul_sub(inverse, product));
-        product + product.mul_add(u, product_low)
+        product + product.mul_add(r, product.mul_add(v, product_low))
     }
 }
 
@@ -147,8 +150,8 @@ impl<const N: usize> Tail<N> {
 pub(crate) fn erfc<V: Vector<Elem = f32>>(x: V) -> V {
     // erfc 10.25 rounds to 0.
     let magnitude = x.splat(10.25).min(x.abs());
-    let (n, u) = ERFC_TAIL.exponential(magnitude);
-    let tail = unlift(ERFC_TAIL.value(magnitude, u) * lifted_power(n));
+    let (n, r, v) = ERFC_TAIL.exponential(magnitude);
+    let tail = unlift(ERFC_TAIL.value(magnitude, r, v) * lifted_power(n));
     x.lt(x.splat(0.0)).select(x.splat(2.0) - tail, tail)
 }
 
@@ -163,9 +166,9 @@ const FRAC_1_SQRT_2_PI: f32 = 0.398_942_3;
 pub(crate) fn normal<V: Vector<Elem = f32>>(x: V) -> (V, V) {
     // Φ(−14.5) and φ(14.5) round to 0.
     let magnitude = x.splat(14.5).min(x.abs());
-    let (n, u) = NORMAL_TAIL.exponential(magnitude);
+    let (n, r, v) = NORMAL_TAIL.exponential(magnitude);
     let power = lifted_power(n);
-    let tail = unlift(NORMAL_TAIL.value(magnitude, u) * power);
+    let tail = unlift(NORMAL_TAIL.value(magnitude, r, v) * power);
     let peak = power * FRAC_1_SQRT_2_PI;
-    (x.gt(x.splat(0.0)).select(x.splat(1.0) - tail, tail), unlift(peak.mul_add(u, peak)))
+    (x.gt(x.splat(0.0)).select(x.splat(1.0) - tail, tail), unlift(peak.mul_add(r + v, peak)))
 }

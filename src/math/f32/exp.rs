@@ -14,7 +14,7 @@ pub(super) const LN_2_HIGH: f32 = 0.693_145_75;
 /// ln 2 − [`LN_2_HIGH`].
 pub(super) const LN_2_LOW: f32 = 1.428_606_8e-6;
 /// (eʳ − 1 − r) / r² over |r| ≤ ½ ln 2; error of eʳ 2^−28.2.
-const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_28, 0.008_368_679, 0.001_381_944];
+pub(super) const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_28, 0.008_368_679, 0.001_381_944];
 
 /// What lifts an exponent of [−152, 60] into that of a normal number.
 const LIFT_EXPONENT: f32 = 64.0;
@@ -80,7 +80,10 @@ pub(crate) fn sigmoid<V: Vector<Elem = f32>>(x: V) -> V {
     // σ(−105) rounds to 0 and σ(40) to 1.
     let (n, r) = reduce(-x.clamp(x.splat(-105.0), x.splat(40.0)));
     let power = (n - LIFT_EXPONENT).pow2();
-    x.splat(UNLIFT) / power.mul_add(expm1_reduced(r), power + UNLIFT)
+    let sum = power + UNLIFT;
+    // What the sum has rounded away, where 2ⁿ is the larger: at n = 24 it would be half a unit.
+    let lost = x.splat(UNLIFT) - (sum - power);
+    x.splat(UNLIFT) / (sum + power.mul_add(expm1_reduced(r), lost))
 }
 
 /// 2ᶠ over |f| ≤ ½; relative error 2^−28.3.
