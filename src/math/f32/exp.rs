@@ -65,7 +65,8 @@ pub(crate) fn expm1<V: Vector<Elem = f32>>(x: V) -> V {
     // Half of it, since 2ⁿ overflows before eˣ does.
     let half_power = (n - 1.0).pow2();
     let half = half_power.mul_add(expm1_reduced(r), half_power - 0.5);
-    x.eq(x.splat(0.0)).select(x, half + half)
+    // x + x²/2 rounds to x below 2⁻²⁵, and half of a subnormal may not be a number.
+    x.abs().lt(x.splat(f32::EPSILON / 4.0)).select(x, half + half)
 }
 
 /// 1 / (1 + e⁻ˣ), subnormal from −87.4 down and 0 at −∞.
