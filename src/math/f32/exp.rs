@@ -104,7 +104,7 @@ const TANH_HALF: f32 = 0.549_306_1;
 /// else:            ±(1 − 2/(2ⁿ·2ᶠ + 1)),  n + f = |x|·2/ln 2
 /// ```
 ///
-/// The second form forgives the error of an unsplit n + f. At most 1.91 ULP, without FMA 1.84.
+/// The second form forgives the error of an unsplit n + f. At most 1.91 ULP, without FMA 1.91.
 #[inline(always)]
 pub(crate) fn tanh<V: Vector<Elem = f32>>(x: V) -> V {
     let one = x.splat(1.0);
