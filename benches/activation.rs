@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use steadygrad::{Activation, Level, reference};
+use steadygrad::{Activation, ChannelShape, Level, PRelu, reference};
 
 const ACTIVATIONS: [(&str, Activation); 5] = [
     ("relu", Activation::Relu),
@@ -65,5 +65,34 @@ fn activation_backward(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, activation_forward, activation_backward);
+fn prelu_backward(c: &mut Criterion) {
+    let mut group = c.benchmark_group("activation/prelu_backward");
+    group.throughput(Throughput::Elements(LEN as u64));
+    let shape = ChannelShape { outer: 4, channels: 16, inner: LEN / 64 };
+    let x: Vec<f32> = (0..LEN).map(|i| (i % 1024) as f32 / 128.0 - 4.0).collect();
+    let (slope, dy) = (vec![0.25; shape.channels], vec![1.5; LEN]);
+    let (mut dx, mut dslope) = (vec![0.0; LEN], vec![0.0; shape.channels]);
+    for level in Level::available() {
+        group.bench_function(BenchmarkId::new(level.name(), "4x16x64"), |b| {
+            Level::scoped(level, || {
+                b.iter(|| {
+                    PRelu.backward(shape, black_box(&x), &slope, &dy, &mut dx, &mut dslope).unwrap();
+                });
+            })
+            .unwrap();
+        });
+    }
+    group.bench_function(BenchmarkId::new("scalar", "4x16x64"), |b| {
+        b.iter(|| {
+            for (i, &x) in black_box(&x).iter().enumerate() {
+                let channel = i / shape.inner % shape.channels;
+                let (gradient, part) = reference::prelu::backward(x, slope[channel], dy[i]);
+                dx[i] = gradient;
+                dslope[channel] += part;
+            }
+        });
+    });
+}
+
+criterion_group!(benches, activation_forward, activation_backward, prelu_backward);
 criterion_main!(benches);

@@ -64,9 +64,16 @@ pub(crate) mod compiled {
         + crate::activation::prelu::Compiled
         + crate::clip::clip_norm::Compiled
         + crate::clip::clip_value::Compiled
+        + crate::loss::binary_cross_entropy_with_logits::Compiled
+        + crate::loss::cross_entropy::Compiled
+        + crate::loss::negative_log_likelihood::Compiled
+        + crate::loss::pointwise::Compiled
+        + crate::loss::softmax::Compiled
+        + crate::init::Compiled
         + crate::math::Compiled
         + crate::optim::sgd::Compiled
         + crate::stats::norm_partial::Compiled
+        + crate::linear::Compiled
     {
     }
     impl Kernels for f32 {}

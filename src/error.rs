@@ -48,6 +48,17 @@ pub enum Error {
         /// Position of the first such value, or of the tensor in a list of tensors.
         index: usize,
     },
+    /// A class index is neither below the number of classes nor the one to ignore.
+    ClassIndex {
+        /// Name of the argument.
+        argument: &'static str,
+        /// Row of the first such class.
+        row: usize,
+        /// The class.
+        class: i64,
+        /// Number of classes.
+        classes: usize,
+    },
     /// The operation is not defined for this variant, such as a backward from the output of an
     /// activation that cannot be undone.
     Unsupported {
@@ -71,6 +82,12 @@ impl fmt::Display for Error {
             }
             Self::NonFinite { argument, index } => {
                 write!(f, "`{argument}` is NaN or infinite at index {index}")
+            }
+            Self::ClassIndex { argument, row, class, classes } => {
+                write!(
+                    f,
+                    "`{argument}` has class {class} in row {row}, expected one of {classes} or the ignored one"
+                )
             }
             Self::Unsupported { operation } => write!(f, "{operation} is not defined"),
             Self::LevelUnavailable => f.write_str("this CPU or build lacks the requested instruction set"),

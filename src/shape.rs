@@ -59,3 +59,60 @@ impl ChannelShape {
         plane.and_then(|plane| plane.checked_mul(self.outer)).ok_or(Error::Overflow { argument: "shape" })
     }
 }
+
+/// The weights of a layer, as `outputs` rows of `inputs · field`: what a layer connects, and how often.
+///
+/// ```
+/// use steadygrad::WeightShape;
+///
+/// // A 3×3 convolution from 16 channels to 32: PyTorch's (32, 16, 3, 3).
+/// let conv = WeightShape { outputs: 32, inputs: 16, field: 9 };
+/// assert_eq!((conv.fan_in(), conv.fan_out()), (Ok(144), Ok(288)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WeightShape {
+    /// Output features or channels.
+    pub outputs: usize,
+    /// Input features, or the input channels of a group.
+    pub inputs: usize,
+    /// Elements of the receptive field: 1 for a dense layer, 9 for a 3×3 convolution.
+    pub field: usize,
+}
+
+impl WeightShape {
+    /// Values that one output sums: `inputs · field`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] where the product does not fit in `usize`.
+    pub fn fan_in(self) -> Result<usize, Error> {
+        product(self.inputs, self.field)
+    }
+
+    /// Values that one input reaches: `outputs · field`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] where the product does not fit in `usize`.
+    pub fn fan_out(self) -> Result<usize, Error> {
+        product(self.outputs, self.field)
+    }
+
+    /// `outputs · inputs · field`.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] where the product does not fit in `usize`.
+    pub fn elements(self) -> Result<usize, Error> {
+        product(self.outputs, self.fan_in()?)
+    }
+}
+
+/// A dense layer's weights: a row an output.
+impl From<RowShape> for WeightShape {
+    fn from(RowShape { rows, cols }: RowShape) -> Self {
+        Self { outputs: rows, inputs: cols, field: 1 }
+    }
+}
+
+/// `a · b`, or [`Error::Overflow`] for `shape`.
+fn product(a: usize, b: usize) -> Result<usize, Error> {
+    a.checked_mul(b).ok_or(Error::Overflow { argument: "shape" })
+}

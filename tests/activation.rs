@@ -41,24 +41,44 @@ fn has_output_form(activation: Activation) -> bool {
     activation.backward_from_output(&[0.1], &[1.0], &mut dx).is_ok()
 }
 
+/// A gate below the smallest normal number has lost bits, which x multiplies: |x| of the smallest subnormal, in epsilons.
+fn gate_underflow<T: Element>(x: f64) -> f64 {
+    x.abs().min(1e300) * T::min_positive_value().to_f64()
+}
+
 /// The bound of the forward at `x`; parameters reach the kernel rounded to `T`.
-fn forward_tolerance(activation: Activation, x: f64) -> Tolerance {
+fn forward_tolerance<T: Element>(activation: Activation, x: f64) -> Tolerance {
     match activation {
         Activation::TanhShrink => Tolerance { epsilons: 2.0 * x.abs().min(1e300), ..tolerance::ACTIVATION },
         Activation::GeluTanh if x < 0.0 => {
             Tolerance { epsilons: 4.0 * x.abs().min(1e300), ..tolerance::ACTIVATION }
         }
+        Activation::Gelu => Tolerance {
+            ulp: tolerance::ACTIVATION.ulp + reference_ulps::<T>(x),
+            epsilons: gate_underflow::<T>(x),
+        },
+        Activation::Silu | Activation::Mish => {
+            Tolerance { epsilons: gate_underflow::<T>(x), ..tolerance::ACTIVATION }
+        }
         _ => tolerance::ACTIVATION,
     }
+}
+
+/// What the reference's Φ itself is off in `f64`: the roundings of x/√2 and its square in the exponent, and 1 − erf(x) up to 1, which
+/// `tests/accuracy_f64.rs` does not share.
+fn reference_ulps<T: Element>(x: f64) -> f64 {
+    if T::epsilon().to_f64() == f64::EPSILON { (2.0 * x * x).min(2e3) + 12.0 } else { 0.0 }
 }
 
 /// The bound of the backward with `dy`.
 fn backward_tolerance(activation: Activation, dy: f64) -> Tolerance {
     match activation {
         Activation::Gelu | Activation::GeluTanh | Activation::Silu | Activation::Mish => {
-            Tolerance { epsilons: 4.0 * dy.abs(), ..tolerance::ACTIVATION }
+            // In f64 the reference's own sums are off by as much again.
+            Tolerance { epsilons: 8.0 * dy.abs(), ..tolerance::ACTIVATION }
         }
         Activation::HardSwish => Tolerance { epsilons: dy.abs(), ..tolerance::ACTIVATION },
+        Activation::TanhShrink => tolerance::ACTIVATION_SQUARED,
         _ => tolerance::ACTIVATION,
     }
 }
@@ -84,7 +104,7 @@ fn check_forward<T: Element>(activation: Activation, x: &[T], offset: usize) {
         assert_same_bits(y.checked(), in_place.checked(), || format!("{activation:?} in place at {level}"));
         for (&x, &y) in x.iter().zip(y.checked()) {
             let exact = reference::activation::forward(rounded::<T>(activation), x.to_f64());
-            assert_close(y, exact, forward_tolerance(activation, x.to_f64()), || {
+            assert_close(y, exact, forward_tolerance::<T>(activation, x.to_f64()), || {
                 format!("{activation:?} of {x:?} at {level}")
             });
         }

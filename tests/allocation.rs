@@ -3,7 +3,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use steadygrad::{Activation, ChannelShape, Element, PRelu};
+use steadygrad::clip::{ClipNorm, ClipValue};
+use steadygrad::linear::{Dense, DenseGradients, DenseWeights};
+use steadygrad::loss::{
+    BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
+    Targets,
+};
+use steadygrad::optim::{Gradients, Momentum, Sgd};
+use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
 
 /// The system's allocator, which counts the calls of each thread.
 struct Counting;
@@ -84,6 +91,90 @@ fn activation<T: Element>() {
 fn allocation_none_in_activation() {
     activation::<f32>();
     activation::<f64>();
+}
+
+fn clip_and_step<T: Element>() {
+    let (mut params, mut grads, mut buffer) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
+    let norm = ClipNorm { max_norm: 0.5, ..ClipNorm::default() };
+    assert_none("ClipNorm", || {
+        norm.clip(&mut [&mut grads]).unwrap();
+    });
+    assert_none("ClipNorm::measure", || {
+        norm.measure(&[&grads]).unwrap();
+    });
+    assert_none("ClipValue", || ClipValue { min: -0.1, max: 0.1 }.clip(&mut [&mut grads]).unwrap());
+    for momentum in [Momentum::None, Momentum::Nesterov { momentum: 0.9 }] {
+        let sgd = Sgd { momentum, ..Sgd::default() };
+        assert_none("Sgd", || {
+            sgd.step(2, &mut [&mut params], Gradients::new(&[&grads]), &mut [&mut buffer]).unwrap();
+        });
+    }
+}
+
+#[test]
+fn allocation_none_in_clip_and_optim() {
+    clip_and_step::<f32>();
+    clip_and_step::<f64>();
+}
+
+fn loss<T: Element>() {
+    let shape = RowShape { rows: 300, cols: 1000 };
+    let (x, targets, mut dx) = (ramp::<T>(LEN), vec![T::from_f64(1e-3); LEN], ramp::<T>(LEN));
+    let (classes, reduction) = (vec![7_i64; shape.rows], Reduction::Mean);
+    let entropy = CrossEntropy { label_smoothing: 0.1, ..CrossEntropy::default() };
+    for targets in [Targets::Classes(&classes), Targets::Probabilities(&targets)] {
+        assert_none("CrossEntropy", || {
+            entropy.forward_backward(shape, &x, targets, None, &mut dx).unwrap();
+        });
+    }
+    assert_none("NegativeLogLikelihood", || {
+        let loss = NegativeLogLikelihood::default();
+        loss.forward_backward(shape, &x, &classes, None, &mut dx).unwrap();
+    });
+    assert_none("BinaryCrossEntropyWithLogits", || {
+        let loss = BinaryCrossEntropyWithLogits { reduction };
+        loss.forward_backward(shape, &x, &targets, None, &mut dx).unwrap();
+    });
+    assert_none("PointwiseLoss", || {
+        PointwiseLoss::Squared.forward_backward(reduction, &x, &targets, &mut dx).unwrap();
+    });
+    assert_none("Softmax forward", || Softmax::Logarithms.forward(shape, &x, &mut dx).unwrap());
+    assert_none("Softmax backward", || Softmax::Logarithms.backward(shape, &x, &targets, &mut dx).unwrap());
+}
+
+#[test]
+fn allocation_none_in_loss() {
+    loss::<f32>();
+    loss::<f64>();
+}
+
+fn dense<T: Element>() {
+    let (batch, op) = (33, Dense { inputs: 200, outputs: 300 });
+    let (x, weights, bias) = (ramp::<T>(batch * 200), ramp::<T>(200 * 300), ramp::<T>(300));
+    let (mut y, mut dx, mut dw, mut db) =
+        (ramp::<T>(batch * 300), ramp::<T>(batch * 200), ramp::<T>(200 * 300), ramp::<T>(300));
+    let dy = y.clone();
+    let len = op.forward_scratch_len::<T>(batch).max(op.backward_scratch_len::<T>(batch));
+    let mut scratch = ramp::<T>(len);
+    let packed = op.pack(&weights).unwrap();
+    assert_none("Dense::forward", || {
+        let parameters = DenseWeights { weights: &weights, bias: Some(&bias) };
+        op.forward(batch, &x, parameters, Epilogue::default(), &mut scratch, &mut y).unwrap();
+    });
+    assert_none("Dense::forward_packed", || {
+        op.forward_packed(batch, &x, (&packed, Some(&bias)), Epilogue::default(), &mut scratch, &mut y)
+            .unwrap();
+    });
+    assert_none("Dense::backward", || {
+        let gradients = DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db) };
+        op.backward(batch, &x, &dy, &weights, &mut scratch, gradients).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_dense() {
+    dense::<f32>();
+    dense::<f64>();
 }
 
 #[test]

@@ -5,6 +5,9 @@
 mod fuzz {
     pub(crate) mod activation;
     pub(crate) mod clip;
+    pub(crate) mod init;
+    pub(crate) mod linear;
+    pub(crate) mod loss;
     pub(crate) mod math;
     pub(crate) mod optim;
     pub(crate) mod reader;
@@ -42,6 +45,11 @@ fn activation() {
 }
 
 #[test]
+fn loss() {
+    run_all("loss", fuzz::loss::run);
+}
+
+#[test]
 fn math() {
     run_all("math", fuzz::math::run);
 }
@@ -59,4 +67,14 @@ fn optim() {
 #[test]
 fn stats() {
     run_all("stats", fuzz::stats::run);
+}
+
+#[test]
+fn linear() {
+    run_all("linear", fuzz::linear::run);
+}
+
+#[test]
+fn init() {
+    run_all("init", fuzz::init::run);
 }

@@ -21,12 +21,12 @@ const NAMES: [(&str, Activation); 12] = [
     ("hard_swish", Activation::HardSwish),
 ];
 
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let name = |n: usize| move |(name, _): &(&str, Activation)| format!("act/{name}/n{n}");
     [16, 4096, 262_144, 16_777_216].into_iter().flat_map(|n| NAMES[..10].iter().map(name(n))).collect()
 }
 
-pub fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
+pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let [_, name, size] = *parts else { return None };
     let (_, activation) = NAMES.iter().find(|(known, _)| *known == name)?;
     let n = size.strip_prefix('n')?.parse().ok()?;

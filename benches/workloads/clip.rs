@@ -8,20 +8,20 @@ use crate::timing::{Bench, Work, normal};
 /// So far under the norm is the limit of a call: each one scales, and 100,000 of them leave the gradients normal.
 const STEP_DOWN: f64 = 1.0 - 1e-5;
 
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     ["resnet50", "one64M", "list10000x64"]
         .into_iter()
         .flat_map(|list| ["clip_norm", "clip_norm_under", "clip_value"].map(|op| format!("{op}/{list}")))
         .collect()
 }
 
-pub fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
+pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let [op, list] = *parts else { return None };
     let mut tensors: Vec<Vec<f32>> = lists::lengths(list)?.into_iter().map(normal).collect();
     let mut grads: Vec<&mut [f32]> = tensors.iter_mut().map(Vec::as_mut_slice).collect();
     let elements: usize = grads.iter().map(|grad| grad.len()).sum();
     let workload = parts.join("/");
-    let mut measure = |passes: usize, call: &mut dyn FnMut()| {
+    let measure = |passes: usize, call: &mut dyn FnMut()| {
         bench.measure(&workload, "step", "f32", Work { bytes: passes * 4 * elements, flops: 0 }, call);
     };
     match op {

@@ -1,7 +1,7 @@
 //! Lists of tensors by name: `resnet50`, `one64M`, and `list<N>x<M>` for N tensors of M elements.
 
 /// Lengths of the tensors of a list.
-pub fn lengths(name: &str) -> Option<Vec<usize>> {
+pub(crate) fn lengths(name: &str) -> Option<Vec<usize>> {
     match name {
         "resnet50" => Some(resnet50()),
         "one64M" => Some(vec![64 << 20]),

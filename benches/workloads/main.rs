@@ -9,8 +9,10 @@
 
 mod act;
 mod clip;
+mod linear;
 mod lists;
 mod optim;
+mod softmax_ce;
 mod timing;
 
 use clap::Parser;
@@ -41,9 +43,12 @@ type Family = (fn() -> Vec<String>, fn(&Bench, &[&str]) -> Option<()>);
 /// By the first part of the name.
 const FAMILIES: &[(&str, Family)] = &[
     ("act", (act::names, act::run)),
+    ("linear", (linear::names, linear::run)),
+    ("gemm", (linear::gemm_names, linear::run_gemm)),
     ("clip_norm", (clip::names, clip::run)),
     ("clip_norm_under", (Vec::new, clip::run)),
     ("clip_value", (Vec::new, clip::run)),
+    ("softmax_ce", (softmax_ce::names, softmax_ce::run)),
     ("sgdm", (optim::names, optim::run)),
     ("clip+sgdm", (Vec::new, optim::run)),
 ];

@@ -6,11 +6,11 @@ use steadygrad::optim::{Gradients, Momentum, Sgd};
 use crate::lists;
 use crate::timing::{Bench, Work, normal};
 
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     ["sgdm/resnet50", "clip+sgdm/resnet50", "clip+sgdm/list10000x64"].map(String::from).to_vec()
 }
 
-pub fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
+pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let [op, list] = *parts else { return None };
     let lengths = lists::lengths(list)?;
     let elements: usize = lengths.iter().sum();
@@ -24,7 +24,7 @@ pub fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let clip = ClipNorm::default();
     let workload = parts.join("/");
     // Gradient, parameter and buffer read, the last two written; and as PyTorch counts it, a clip of one.
-    let mut measure = |passes: usize, call: &mut dyn FnMut()| {
+    let measure = |passes: usize, call: &mut dyn FnMut()| {
         bench.measure(&workload, "step", "f32", Work { bytes: passes * 4 * elements, flops: 0 }, call);
     };
     match op {

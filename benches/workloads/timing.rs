@@ -10,7 +10,7 @@ const SAMPLES: usize = 15;
 const SAMPLE: Duration = Duration::from_millis(4);
 
 /// One run's settings.
-pub struct Bench {
+pub(crate) struct Bench {
     pub filter: String,
     pub threads: usize,
     pub round: usize,
@@ -18,14 +18,21 @@ pub struct Bench {
 
 /// What a call moves and computes: the least traffic it needs, each array once a pass.
 #[derive(Clone, Copy, Default)]
-pub struct Work {
+pub(crate) struct Work {
     pub bytes: usize,
     pub flops: usize,
 }
 
 impl Bench {
     /// Times `call` and prints the line, unless the filter leaves it out.
-    pub fn measure(&self, workload: &str, direction: &str, dtype: &str, work: Work, mut call: impl FnMut()) {
+    pub(crate) fn measure(
+        &self,
+        workload: &str,
+        direction: &str,
+        dtype: &str,
+        work: Work,
+        mut call: impl FnMut(),
+    ) {
         if !format!("{workload}/{direction}").contains(&self.filter) {
             return;
         }
@@ -67,7 +74,7 @@ impl Bench {
 }
 
 /// Deterministic numbers with mean 0 and deviation about 1.
-pub fn normal<T: steadygrad::Element>(len: usize) -> Vec<T> {
+pub(crate) fn normal<T: steadygrad::Element>(len: usize) -> Vec<T> {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(len as u64);
     (0..len).map(|_| T::from_f64((0..4).map(|_| rng.random_range(-0.866..0.866)).sum::<f64>())).collect()

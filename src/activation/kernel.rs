@@ -23,15 +23,19 @@ pub(crate) trait FromOutput<T: Element>: Curve<T> {
 
 /// Code that is compiled once a curve: what [`visit`] calls.
 pub(crate) trait Visitor<T: Element> {
-    /// What the code returns.
-    type Output;
     /// The code for one curve.
-    fn visit(self, curve: impl Curve<T>) -> Self::Output;
+    fn visit(self, curve: impl Curve<T>);
 }
 
-/// Calls `visitor` with the curve of `activation`, so that the choice is made outside its loops.
-#[inline(always)]
-pub(crate) fn visit<T: Element, C: Visitor<T>>(activation: Activation, visitor: C) -> C::Output {
+/// As [`Visitor`], for the curves that have a backward from the output.
+pub(crate) trait FromOutputVisitor<T: Element> {
+    /// The code for one curve.
+    fn visit(self, curve: impl FromOutput<T>);
+}
+
+/// Calls `visitor` with the curve of `activation`, so that the choice is made outside its loops. Dispatch inside the
+/// visitor: then each curve is compiled into a function of its own, whose frame stays small in debug builds too.
+pub(crate) fn visit<T: Element>(activation: Activation, visitor: impl Visitor<T>) {
     let real = T::from_f64;
     match activation {
         Activation::Identity => visitor.visit(Identity),
@@ -58,107 +62,91 @@ pub(crate) fn visit<T: Element, C: Visitor<T>>(activation: Activation, visitor: 
     }
 }
 
+/// As [`visit`], for a backward from the output; an activation that has none is refused before.
+pub(crate) fn visit_from_output<T: Element>(activation: Activation, visitor: impl FromOutputVisitor<T>) {
+    match activation {
+        Activation::Identity => visitor.visit(Identity),
+        Activation::Relu => visitor.visit(Relu),
+        Activation::Relu6 => visitor.visit(clamp(0.0, 6.0)),
+        Activation::LeakyRelu { slope } => visitor.visit(Leaky { slope: T::from_f64(slope) }),
+        Activation::RRelu { lower, upper } => visitor.visit(leaky_of_rrelu(lower, upper)),
+        Activation::Elu { alpha } => visitor.visit(elu(alpha)),
+        Activation::Selu => visitor.visit(selu()),
+        Activation::Celu { alpha } => visitor.visit(celu(alpha)),
+        Activation::Softplus { beta, threshold } => visitor.visit(softplus(beta, threshold)),
+        Activation::Softsign => visitor.visit(Softsign),
+        Activation::Sigmoid => visitor.visit(Sigmoid),
+        Activation::LogSigmoid => visitor.visit(LogSigmoid),
+        Activation::Tanh => visitor.visit(Tanh),
+        Activation::HardTanh { min, max } => visitor.visit(clamp(min, max)),
+        Activation::HardSigmoid => visitor.visit(HardSigmoid),
+        Activation::Gelu
+        | Activation::GeluTanh
+        | Activation::Silu
+        | Activation::Mish
+        | Activation::HardSwish
+        | Activation::TanhShrink => {}
+    }
+}
+
 /// `y = f(x)`.
-pub(super) struct Forward<'a, T> {
-    pub(super) activation: Activation,
+pub(super) struct Forward<'a, T, C> {
+    pub(super) curve: C,
     pub(super) data: InOut<'a, T>,
 }
 
-impl<T: Element> Kernel for Forward<'_, T> {
+impl<T: Element, C: Curve<T>> Kernel for Forward<'_, T, C> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        struct Loop<'a, T, I>(I, InOut<'a, T>);
-        impl<T: Element, I: Isa> Visitor<T> for Loop<'_, T, I> {
-            type Output = ();
+        simd::map(
+            isa,
+            self.data,
             #[inline(always)]
-            fn visit(self, curve: impl Curve<T>) {
-                simd::map(
-                    self.0,
-                    self.1,
-                    #[inline(always)]
-                    |x| curve.value(x),
-                );
-            }
-        }
-        visit(self.activation, Loop(isa, self.data));
+            |x| self.curve.value(x),
+        );
     }
 }
 
 /// `dx = dy · f′(x)`, with `dy` read from and `dx` written to `data`.
-pub(super) struct Backward<'a, T> {
-    pub(super) activation: Activation,
+pub(super) struct Backward<'a, T, C> {
+    pub(super) curve: C,
     pub(super) x: &'a [T],
     pub(super) data: InOut<'a, T>,
 }
 
-impl<T: Element> Kernel for Backward<'_, T> {
+impl<T: Element, C: Curve<T>> Kernel for Backward<'_, T, C> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        struct Loop<'a, T, I>(I, &'a [T], InOut<'a, T>);
-        impl<T: Element, I: Isa> Visitor<T> for Loop<'_, T, I> {
-            type Output = ();
+        simd::map2(
+            isa,
+            self.x,
+            self.data,
             #[inline(always)]
-            fn visit(self, curve: impl Curve<T>) {
-                simd::map2(
-                    self.0,
-                    self.1,
-                    self.2,
-                    #[inline(always)]
-                    |x, dy| curve.gradient(x, dy),
-                );
-            }
-        }
-        visit(self.activation, Loop(isa, self.x, self.data));
+            |x, dy| self.curve.gradient(x, dy),
+        );
     }
 }
 
-/// `dx = dy · f′(x)` from `y = f(x)`; an activation that cannot is refused before.
-pub(super) struct BackwardFromOutput<'a, T> {
-    pub(super) activation: Activation,
+/// `dx = dy · f′(x)` from `y = f(x)`.
+pub(super) struct BackwardFromOutput<'a, T, C> {
+    pub(super) curve: C,
     pub(super) y: &'a [T],
     pub(super) data: InOut<'a, T>,
 }
 
-impl<T: Element> Kernel for BackwardFromOutput<'_, T> {
+impl<T: Element, C: FromOutput<T>> Kernel for BackwardFromOutput<'_, T, C> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        #[inline(always)]
-        fn each<I: Isa, T: Element>(isa: I, y: &[T], data: InOut<'_, T>, curve: impl FromOutput<T>) {
-            simd::map2(
-                isa,
-                y,
-                data,
-                #[inline(always)]
-                |y, dy| curve.gradient_from_output(y, dy),
-            );
-        }
-        let Self { y, data, .. } = self;
-        match self.activation {
-            Activation::Identity => each(isa, y, data, Identity),
-            Activation::Relu => each(isa, y, data, Relu),
-            Activation::Relu6 => each(isa, y, data, clamp(0.0, 6.0)),
-            Activation::LeakyRelu { slope } => each(isa, y, data, Leaky { slope: T::from_f64(slope) }),
-            Activation::RRelu { lower, upper } => each(isa, y, data, leaky_of_rrelu(lower, upper)),
-            Activation::Elu { alpha } => each(isa, y, data, elu(alpha)),
-            Activation::Selu => each(isa, y, data, selu()),
-            Activation::Celu { alpha } => each(isa, y, data, celu(alpha)),
-            Activation::Softplus { beta, threshold } => each(isa, y, data, softplus(beta, threshold)),
-            Activation::Softsign => each(isa, y, data, Softsign),
-            Activation::Sigmoid => each(isa, y, data, Sigmoid),
-            Activation::LogSigmoid => each(isa, y, data, LogSigmoid),
-            Activation::Tanh => each(isa, y, data, Tanh),
-            Activation::HardTanh { min, max } => each(isa, y, data, clamp(min, max)),
-            Activation::HardSigmoid => each(isa, y, data, HardSigmoid),
-            Activation::Gelu
-            | Activation::GeluTanh
-            | Activation::Silu
-            | Activation::Mish
-            | Activation::HardSwish
-            | Activation::TanhShrink => {}
-        }
+        simd::map2(
+            isa,
+            self.y,
+            self.data,
+            #[inline(always)]
+            |y, dy| self.curve.gradient_from_output(y, dy),
+        );
     }
 }
 
@@ -296,7 +284,7 @@ fn gate<V: Vector>(x: V) -> V {
 
 /// (σ(x), 1 − σ(x)) without cancellation in either, from one exponential and one division.
 #[inline(always)]
-fn sigmoid_and_rest<V: Vector>(x: V) -> (V, V) {
+pub(crate) fn sigmoid_and_rest<V: Vector>(x: V) -> (V, V) {
     let e = (-x.abs()).exp();
     let larger = x.constant(1.0) / (e + V::Elem::one());
     let smaller = e * larger;

@@ -49,7 +49,7 @@ pub fn forward<F: Float>(activation: Activation, x: F) -> F {
                 c(alpha) * (x / c(alpha)).exp_m1()
             }
         }
-        _ if gated(activation) && x == F::neg_infinity() => -zero,
+        _ if gated(activation) && x < c(-GATE_IS_FLAT) => -zero,
         Activation::Gelu => x * normal_cdf(x),
         Activation::GeluTanh => x * sigmoid(c(2.0) * gelu_inner(x)),
         Activation::Silu => x * sigmoid(x),
@@ -85,7 +85,7 @@ pub fn derivative<F: Float>(activation: Activation, x: F) -> F {
     let step = |inside: bool, value: F| if inside { value } else { zero };
     match activation {
         Activation::Identity => one,
-        Activation::Relu => step(!(x <= zero), one),
+        Activation::Relu => step(x > zero || x.is_nan(), one),
         Activation::Relu6 => step(!(x <= zero || x >= c(6.0)), one),
         Activation::LeakyRelu { slope } => {
             if x > zero {
@@ -102,7 +102,7 @@ pub fn derivative<F: Float>(activation: Activation, x: F) -> F {
             }
         }
         Activation::HardTanh { min, max } => step(!(x <= c(min) || x >= c(max)), one),
-        Activation::HardSigmoid => step(!(x.abs() >= c(3.0)), one / c(6.0)),
+        Activation::HardSigmoid => step(x.abs() < c(3.0) || x.is_nan(), one / c(6.0)),
         _ if x.is_nan() => x,
         Activation::Elu { alpha } => {
             if x > zero {
@@ -125,7 +125,7 @@ pub fn derivative<F: Float>(activation: Activation, x: F) -> F {
                 (x / c(alpha)).exp()
             }
         }
-        _ if gated(activation) && x.is_infinite() => {
+        _ if gated(activation) && x.abs() > c(GATE_IS_FLAT) => {
             if x > zero {
                 one
             } else {
@@ -136,7 +136,7 @@ pub fn derivative<F: Float>(activation: Activation, x: F) -> F {
         Activation::GeluTanh => {
             let s = sigmoid(c(2.0) * gelu_inner(x));
             let inner = c(SQRT_2_OVER_PI) * (one + c(3.0 * GELU_CUBIC) * x * x);
-            s + x * s * (one - s) * c(2.0) * inner
+            s + x * s * sigmoid(c(-2.0) * gelu_inner(x)) * c(2.0) * inner
         }
         Activation::Silu => sigmoid(x) * (one + x * sigmoid(-x)),
         Activation::Mish => {
@@ -172,6 +172,8 @@ pub fn backward<F: Float>(activation: Activation, x: F, dy: F) -> F {
     dy * derivative(activation, x)
 }
 
+/// Beyond it every gate is 0 or 1 in `f64` too, and the cube of x may overflow.
+const GATE_IS_FLAT: f64 = 1e4;
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 const GELU_CUBIC: f64 = 0.044_715;
 

@@ -138,36 +138,37 @@ pub enum Function {
     NormalPdf,
 }
 
-struct Apply<'a, T> {
-    function: Function,
-    data: InOut<'a, T>,
-}
-
-impl<T: Element> Kernel for Apply<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        /// One loop a function: the choice is made once a call.
-        macro_rules! each {
-            ($($Name:ident => $function:ident),*) => {
-                match self.function {
-                    $(Function::$Name => simd::map(isa, self.data, #[inline(always)] |x| x.$function()),)*
-                    Function::NormalCdf => simd::map(isa, self.data, #[inline(always)] |x| x.normal().0),
-                    Function::NormalPdf => simd::map(isa, self.data, #[inline(always)] |x| x.normal().1),
-                }
-            };
-        }
-        each!(
-            Exp => exp, Expm1 => expm1, Ln => ln, Ln1p => ln_1p, Tanh => tanh, Sigmoid => sigmoid,
-            Softplus => softplus, LogSigmoid => log_sigmoid, Erf => erf, Erfc => erfc
-        );
+/// Runs one function over `data`: each in a compiled function of its own, whose frame stays small in debug builds too.
+fn run<T: Element>(active: Active, function: Function, data: InOut<'_, T>) {
+    /// One loop a function.
+    macro_rules! each {
+        ($($Name:ident => |$x:ident| $y:expr),*) => {
+            match function {
+                $(Function::$Name => {
+                    struct Loop<'a, T>(InOut<'a, T>);
+                    impl<T: Element> Kernel for Loop<'_, T> {
+                        type Output = ();
+                        #[inline(always)]
+                        fn run<I: Isa>(self, isa: I) {
+                            simd::map(isa, self.0, #[inline(always)] |$x| $y);
+                        }
+                    }
+                    simd::dispatch(active, Loop(data));
+                })*
+            }
+        };
     }
+    each!(
+        Exp => |x| x.exp(), Expm1 => |x| x.expm1(), Ln => |x| x.ln(), Ln1p => |x| x.ln_1p(), Tanh => |x| x.tanh(),
+        Sigmoid => |x| x.sigmoid(), Softplus => |x| x.softplus(), LogSigmoid => |x| x.log_sigmoid(),
+        Erf => |x| x.erf(), Erfc => |x| x.erfc(), NormalCdf => |x| x.normal().0, NormalPdf => |x| x.normal().1
+    );
 }
 
 fn apply_all<T: Element>(function: Function, x: &[T], y: &mut [T]) {
     let active = Active::current();
     parallel::for_each(InOut::new(x, y), PARALLEL_BLOCK, |data| {
-        simd::dispatch(active, Apply { function, data });
+        run(active, function, data);
     });
 }
 

@@ -107,6 +107,92 @@ fn narrow_half(x: F64x8) -> __m256 {
     cpu!(_mm256_set_m128(high, low))
 }
 
+impl Avx2 {
+    /// [`Vector::transpose`] for sixteen `f32`, by blocks of eight rows and four columns.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
+    pub(super) unsafe fn transpose_f32(self, from: *const f32, stride: usize, to: *mut f32) {
+        for (row, k) in [(0, 0), (0, 4), (0, 8), (0, 12), (8, 0), (8, 4), (8, 8), (8, 12)] {
+            let at = super::inlined(
+                #[inline(always)]
+                |i: usize| from.wrapping_add((row + i) * stride + k),
+            );
+            // SAFETY: four columns of rows `row..row + 8`, which the caller gives.
+            let [a, b, c, d] = unsafe {
+                [
+                    pair_f32(at(0), at(4)),
+                    pair_f32(at(1), at(5)),
+                    pair_f32(at(2), at(6)),
+                    pair_f32(at(3), at(7)),
+                ]
+            };
+            let (ab, cd) = (cpu!(_mm256_unpacklo_ps(a, b)), cpu!(_mm256_unpacklo_ps(c, d)));
+            let (ab_high, cd_high) = (cpu!(_mm256_unpackhi_ps(a, b)), cpu!(_mm256_unpackhi_ps(c, d)));
+            let columns = [
+                cpu!(_mm256_shuffle_ps::<0x44>(ab, cd)),
+                cpu!(_mm256_shuffle_ps::<0xee>(ab, cd)),
+                cpu!(_mm256_shuffle_ps::<0x44>(ab_high, cd_high)),
+                cpu!(_mm256_shuffle_ps::<0xee>(ab_high, cd_high)),
+            ];
+            for i in 0..4 {
+                // SAFETY: eight of the sixteen elements of row `k + i` of the output, which the caller gives.
+                unsafe { _mm256_storeu_ps(to.wrapping_add((k + i) * 16 + row), columns[i]) };
+            }
+        }
+    }
+
+    /// [`Vector::transpose`] for eight `f64`, by blocks of four rows and two columns.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
+    pub(super) unsafe fn transpose_f64(self, from: *const f64, stride: usize, to: *mut f64) {
+        for (row, k) in [(0, 0), (0, 2), (0, 4), (0, 6), (4, 0), (4, 2), (4, 4), (4, 6)] {
+            let at = super::inlined(
+                #[inline(always)]
+                |i: usize| from.wrapping_add((row + i) * stride + k),
+            );
+            // SAFETY: two columns of rows `row..row + 4`, which the caller gives.
+            let [a, b] = unsafe { [pair_f64(at(0), at(2)), pair_f64(at(1), at(3))] };
+            let columns = [cpu!(_mm256_unpacklo_pd(a, b)), cpu!(_mm256_unpackhi_pd(a, b))];
+            for i in 0..2 {
+                // SAFETY: four of the eight elements of row `k + i` of the output, which the caller gives.
+                unsafe { _mm256_storeu_pd(to.wrapping_add((k + i) * 8 + row), columns[i]) };
+            }
+        }
+    }
+}
+
+/// Four elements from each of two addresses.
+///
+/// # Safety
+/// Both are valid for reads of four elements.
+#[inline(always)]
+unsafe fn pair_f32(low: *const f32, high: *const f32) -> __m256 {
+    // SAFETY: the caller gives four readable elements.
+    let low = unsafe { _mm_loadu_ps(low) };
+    // SAFETY: the caller gives four readable elements.
+    let high = unsafe { _mm_loadu_ps(high) };
+    cpu!(_mm256_insertf128_ps::<1>(cpu!(_mm256_castps128_ps256(low)), high))
+}
+
+/// Two elements from each of two addresses.
+///
+/// # Safety
+/// Both are valid for reads of two elements.
+#[inline(always)]
+unsafe fn pair_f64(low: *const f64, high: *const f64) -> __m256d {
+    // SAFETY: the caller gives two readable elements.
+    let low = unsafe { _mm_loadu_pd(low) };
+    // SAFETY: the caller gives two readable elements.
+    let high = unsafe { _mm_loadu_pd(high) };
+    cpu!(_mm256_insertf128_pd::<1>(cpu!(_mm256_castpd128_pd256(low)), high))
+}
+
 /// Sixteen `f32`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct F32x16(__m256, __m256);
@@ -309,6 +395,11 @@ impl Vector for F32x16 {
         unsafe { _mm256_stream_ps(to, self.0) };
         // SAFETY: the caller gives 16 writable elements at an aligned address, these are the last 8.
         unsafe { _mm256_stream_ps(to.wrapping_add(8), self.1) };
+    }
+    #[inline(always)]
+    unsafe fn transpose(isa: Avx2, from: *const f32, stride: usize, to: *mut f32) {
+        // SAFETY: the caller gives what it needs.
+        unsafe { isa.transpose_f32(from, stride, to) };
     }
 }
 
@@ -537,6 +628,11 @@ impl Vector for F64x8 {
         unsafe { _mm256_stream_pd(to, self.0) };
         // SAFETY: the caller gives 8 writable elements at an aligned address, these are the last 4.
         unsafe { _mm256_stream_pd(to.wrapping_add(4), self.1) };
+    }
+    #[inline(always)]
+    unsafe fn transpose(isa: Avx2, from: *const f64, stride: usize, to: *mut f64) {
+        // SAFETY: the caller gives what it needs.
+        unsafe { isa.transpose_f64(from, stride, to) };
     }
 }
 

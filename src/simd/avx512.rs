@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use super::avx2::Avx2;
 use super::{Isa, Kernel, Level, Mask, Vector, operators};
 
 /// The proof that the CPU has AVX-512 F, VL, DQ and BW, and what came before.
@@ -262,6 +263,13 @@ impl Vector for F32x16 {
         // SAFETY: the caller gives 16 writable elements at an address aligned to 64 bytes.
         unsafe { _mm512_stream_ps(to, self.0) };
     }
+    #[inline(always)]
+    unsafe fn transpose(_isa: Avx512, from: *const f32, stride: usize, to: *mut f32) {
+        // SAFETY: AVX-512 is detected together with AVX2.
+        let isa = unsafe { Avx2::assume() };
+        // SAFETY: the caller gives what it needs.
+        unsafe { isa.transpose_f32(from, stride, to) };
+    }
 }
 
 impl Mask<F32x16> for Mask32 {
@@ -453,6 +461,13 @@ impl Vector for F64x8 {
     unsafe fn stream(self, to: *mut f64) {
         // SAFETY: the caller gives 8 writable elements at an address aligned to 64 bytes.
         unsafe { _mm512_stream_pd(to, self.0) };
+    }
+    #[inline(always)]
+    unsafe fn transpose(_isa: Avx512, from: *const f64, stride: usize, to: *mut f64) {
+        // SAFETY: AVX-512 is detected together with AVX2.
+        let isa = unsafe { Avx2::assume() };
+        // SAFETY: the caller gives what it needs.
+        unsafe { isa.transpose_f64(from, stride, to) };
     }
 }
 

@@ -121,6 +121,11 @@ std::thread_local! {
 }
 
 impl Active {
+    /// The level.
+    pub(crate) fn level(self) -> Level {
+        self.0
+    }
+
     /// The level of this thread; read it once at a public entry and hand it to the workers.
     #[cfg(feature = "std")]
     #[inline]

@@ -12,7 +12,9 @@ mod avx2;
 mod avx512;
 mod level;
 mod portable;
+mod products;
 mod slices;
+mod tile;
 
 use core::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -20,11 +22,12 @@ use crate::Element;
 
 pub use level::Level;
 pub(crate) use level::{Active, dispatch};
+pub(crate) use products::{Products, Source, map_products};
 pub(crate) use slices::{
-    APART_BLOCK, FOLD_BLOCK, InOut, Store, StoreInto, fold_apart_f64, fold_f64, fold2_f64, inlined,
-    load, load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen,
-    widen_partial,
+    APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
+    load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
+pub(crate) use tile::{Left, MatrixMut, Right, multiply_tile, transpose_block};
 
 /// The proof that the CPU has an instruction set, and the vectors that come with it.
 pub trait Isa: Copy + Send + Sync + 'static {
@@ -162,6 +165,21 @@ pub trait Vector:
     /// # Safety
     /// `to` is valid for writes of `LANES` elements and aligned to 64 bytes.
     unsafe fn stream(self, to: *mut Self::Elem);
+    /// Transposes `LANES` rows of `LANES` elements, `stride` apart: `to[k · LANES + row] = from[row · stride + k]`.
+    ///
+    /// # Safety
+    /// Each row is valid for reads of `LANES` elements, `to` for writes of `LANES · LANES`.
+    #[inline(always)]
+    unsafe fn transpose(_isa: Self::Isa, from: *const Self::Elem, stride: usize, to: *mut Self::Elem) {
+        for row in 0..Self::LANES {
+            for k in 0..Self::LANES {
+                // SAFETY: element `k` of a row that the caller gives.
+                let element = unsafe { *from.wrapping_add(row * stride + k) };
+                // SAFETY: one of the caller's `LANES · LANES` elements.
+                unsafe { *to.wrapping_add(k * Self::LANES + row) = element };
+            }
+        }
+    }
 
     /// Joins all lanes by one halving tree: lane `i` with lane `i + half`, the same on every level.
     #[inline(always)]

@@ -74,6 +74,32 @@ impl<'a, T> InOut<'a, T> {
         self.len
     }
 
+    /// What there is to read; in place, what has been written so far.
+    #[inline(always)]
+    pub(crate) fn input(&self) -> &[T] {
+        // SAFETY: the input is borrowed for longer, and nothing is written while `self` is shared.
+        unsafe { core::slice::from_raw_parts(self.input, self.len) }
+    }
+
+    /// What there is to overwrite; in place, the input.
+    #[inline(always)]
+    pub(crate) fn output(&mut self) -> &mut [T] {
+        // SAFETY: the output is borrowed mutably for longer, and nothing is read while `self` is not shared.
+        unsafe { core::slice::from_raw_parts_mut(self.output, self.len) }
+    }
+
+    /// The same input and output for a shorter time.
+    #[inline(always)]
+    pub(crate) fn reborrow(&mut self) -> InOut<'_, T> {
+        InOut { borrow: core::marker::PhantomData, ..*self }
+    }
+
+    /// Where result `at` goes.
+    #[inline(always)]
+    pub(super) fn output_at(&mut self, at: usize) -> *mut T {
+        self.output.wrapping_add(at)
+    }
+
     /// The first `mid` elements and the others.
     ///
     /// # Panics
@@ -166,6 +192,7 @@ pub(crate) fn map<I: Isa, T: Element>(isa: I, data: InOut<'_, T>, f: impl Fn(T::
 /// # Panics
 /// Where the lengths differ.
 #[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one walk: its obligation covers the reads")]
 pub(crate) fn map2<I: Isa, T: Element>(
     isa: I,
     a: &[T],
@@ -192,6 +219,7 @@ pub(crate) fn map2<I: Isa, T: Element>(
 /// # Panics
 /// Where the lengths differ.
 #[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one walk: its obligation covers the reads")]
 pub(crate) fn map3<I: Isa, T: Element>(
     isa: I,
     a: &[T],
@@ -363,9 +391,21 @@ pub(crate) fn fold2_f64<I: Isa, T: Element>(
 /// The largest element; NaN where any element is NaN, −∞ where there is none.
 #[inline(always)]
 pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
+    max_of(
+        isa,
+        x,
+        T::neg_infinity(),
+        #[inline(always)]
+        |v| v,
+    )
+}
+
+/// The largest f(x); NaN where any element is NaN, `lowest` where there is none. f(`lowest`) must be `lowest`.
+#[inline(always)]
+fn max_of<I: Isa, T: Element>(isa: I, x: &[T], lowest: T, f: impl Fn(T::Vector<I>) -> T::Vector<I>) -> T {
     use super::Mask;
     let lanes = T::Vector::<I>::LANES;
-    let mut largest = [splat(isa, T::neg_infinity()); 4];
+    let mut largest = [splat(isa, lowest); 4];
     let mut nan = largest[0].is_nan();
     let blocks = x.chunks_exact(4 * lanes);
     let rest = blocks.remainder();
@@ -373,16 +413,16 @@ pub(crate) fn max<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
         for k in 0..4 {
             let v: T::Vector<I> = load(isa, &block[k * lanes..(k + 1) * lanes]);
             nan = nan.or(v.is_nan());
-            largest[k] = v.max(largest[k]);
+            largest[k] = f(v).max(largest[k]);
         }
     }
-    for vector in rest.chunks(lanes) {
-        // Dead lanes are −∞, so that they change nothing.
-        let mut padded = [T::neg_infinity(); super::MAX_LANES];
-        padded[..vector.len()].copy_from_slice(vector);
+    for part in rest.chunks(lanes) {
+        // Dead lanes are the lowest, so that they change nothing.
+        let mut padded = [lowest; super::MAX_LANES];
+        padded[..part.len()].copy_from_slice(part);
         let v: T::Vector<I> = load(isa, &padded);
         nan = nan.or(v.is_nan());
-        largest[0] = v.max(largest[0]);
+        largest[0] = f(v).max(largest[0]);
     }
     if nan.any() {
         return T::nan();
@@ -482,30 +522,12 @@ pub(crate) fn map_apart<I: Isa, T: Element>(isa: I, x: &mut [T], f: impl Fn(T::V
 /// The largest magnitude; NaN where any element is NaN, 0 where there is none.
 #[inline(always)]
 pub(crate) fn max_abs<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
-    use super::Mask;
-    let lanes = T::Vector::<I>::LANES;
-    let mut largest = [splat(isa, T::zero()); 4];
-    let mut nan = largest[0].is_nan();
-    let blocks = x.chunks_exact(4 * lanes);
-    let rest = blocks.remainder();
-    for block in blocks {
-        for k in 0..4 {
-            let v: T::Vector<I> = load(isa, &block[k * lanes..(k + 1) * lanes]);
-            nan = nan.or(v.is_nan());
-            largest[k] = v.abs().max(largest[k]);
-        }
-    }
-    for part in rest.chunks(lanes) {
-        let v: T::Vector<I> = load_partial(isa, part);
-        nan = nan.or(v.is_nan());
-        largest[0] = v.abs().max(largest[0]);
-    }
-    if nan.any() {
-        return T::nan();
-    }
-    largest[0].max(largest[1]).max(largest[2].max(largest[3])).reduce(
+    max_of(
+        isa,
+        x,
+        T::zero(),
         #[inline(always)]
-        |a, b| if a > b { a } else { b },
+        |v| v.abs(),
     )
 }
 

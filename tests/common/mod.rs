@@ -5,50 +5,56 @@ use steadygrad::{Element, Level};
 
 /// How far a result may be from the exact value: the larger of both bounds.
 #[derive(Clone, Copy, Debug)]
-pub struct Tolerance {
+pub(crate) struct Tolerance {
     /// In units in the last place of the exact value.
-    pub ulp: f64,
+    pub(crate) ulp: f64,
     /// Absolute, in epsilons of the type: for results that cancel.
-    pub epsilons: f64,
+    pub(crate) epsilons: f64,
 }
 
 /// The one tolerance table; portable levels round each multiply-add twice.
-pub mod tolerance {
+pub(crate) mod tolerance {
     use super::Tolerance;
 
     /// Copies and selections.
-    pub const EXACT: Tolerance = Tolerance { ulp: 0.0, epsilons: 0.0 };
+    pub(crate) const EXACT: Tolerance = Tolerance { ulp: 0.0, epsilons: 0.0 };
     /// Activations and their derivatives.
-    pub const ACTIVATION: Tolerance = Tolerance { ulp: 4.5, epsilons: 0.0 };
+    pub(crate) const ACTIVATION: Tolerance = Tolerance { ulp: 4.5, epsilons: 0.0 };
     /// PyTorch's numbers, whose inputs are rounded to the type and whose own error is a few units.
-    pub const GOLDEN: Tolerance = Tolerance { ulp: 16.0, epsilons: 16.0 };
+    pub(crate) const GOLDEN: Tolerance = Tolerance { ulp: 16.0, epsilons: 16.0 };
     /// PyTorch's gradient of `HardSigmoid`, whose 1/6 is a single-precision number even in `f64`: 2⁻²⁵ away.
-    pub const GOLDEN_SINGLE: Tolerance = Tolerance { ulp: 2.7e8, epsilons: 0.0 };
+    pub(crate) const GOLDEN_SINGLE: Tolerance = Tolerance { ulp: 2.7e8, epsilons: 0.0 };
+    /// The square of a function, and so twice its error.
+    pub(crate) const ACTIVATION_SQUARED: Tolerance = Tolerance { ulp: 8.5, epsilons: 0.0 };
     /// Activations and derivatives that cancel: relative to the magnitude of what cancels.
-    pub const ACTIVATION_CANCELLING: Tolerance = Tolerance { ulp: 4.5, epsilons: 4.0 };
+    pub(crate) const ACTIVATION_CANCELLING: Tolerance = Tolerance { ulp: 4.5, epsilons: 4.0 };
+    /// A loss, in epsilons of the element type relative to the sum of its terms' magnitudes.
+    pub(crate) const LOSS: f64 = 8.0;
+    /// An element of a loss's gradient, in epsilons relative to the magnitudes of its terms.
+    pub(crate) const LOSS_GRADIENT: f64 = 4.0;
 }
 
 /// Runs `body` at every level this CPU has.
-pub fn each_level(mut body: impl FnMut(Level)) {
+pub(crate) fn each_level(mut body: impl FnMut(Level)) {
     for level in Level::available() {
         Level::scoped(level, || body(level)).expect("the level is available");
     }
 }
 
 /// Runs `body` in pools of 1, 2, 3 and 7 threads.
-pub fn each_pool(body: impl Fn(usize) + Sync) {
+pub(crate) fn each_pool(body: impl Fn(usize) + Sync) {
     for threads in [1, 2, 3, 7] {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| body(threads));
     }
 }
 
 /// Lengths that reach every tail of every vector width.
-pub fn lengths() -> impl Iterator<Item = usize> {
+pub(crate) fn lengths() -> impl Iterator<Item = usize> {
     0..=2 * 64 + 16 + 1
 }
 
 /// A buffer of NaN inside canaries, `offset` elements into its allocation: an unwritten or overrun element fails.
-pub struct Guarded<T> {
+pub(crate) struct Guarded<T> {
     data: Vec<T>,
     offset: usize,
 }
@@ -56,14 +62,14 @@ pub struct Guarded<T> {
 const GUARD: usize = 20;
 
 impl<T: Element> Guarded<T> {
-    pub fn new(len: usize, offset: usize) -> Self {
+    pub(crate) fn new(len: usize, offset: usize) -> Self {
         let mut data = vec![Self::canary(); GUARD + offset + len + GUARD];
         data[GUARD + offset..][..len].fill(T::nan());
         Self { data, offset: GUARD + offset }
     }
 
     /// A buffer that holds `values`.
-    pub fn of(values: &[T], offset: usize) -> Self {
+    pub(crate) fn of(values: &[T], offset: usize) -> Self {
         let mut guarded = Self::new(values.len(), offset);
         guarded.slice().copy_from_slice(values);
         guarded
@@ -73,13 +79,13 @@ impl<T: Element> Guarded<T> {
         T::from_f64(-12345.0)
     }
 
-    pub fn slice(&mut self) -> &mut [T] {
+    pub(crate) fn slice(&mut self) -> &mut [T] {
         let end = self.data.len() - GUARD;
         &mut self.data[self.offset..end]
     }
 
     /// The contents, after a look at the canaries.
-    pub fn checked(&self) -> &[T] {
+    pub(crate) fn checked(&self) -> &[T] {
         let end = self.data.len() - GUARD;
         let outside = self.data[..self.offset].iter().chain(&self.data[end..]);
         assert!(outside.copied().all(|v| v == Self::canary()), "a canary was overwritten");
@@ -87,14 +93,14 @@ impl<T: Element> Guarded<T> {
     }
 
     /// Whether nothing was written since [`new`](Self::new).
-    pub fn is_untouched(&self) -> bool {
+    pub(crate) fn is_untouched(&self) -> bool {
         self.checked().iter().all(|v| v.is_nan())
     }
 }
 
 /// Distance between `actual` and `exact` in units in the last place of `T` at `exact`; 0 where both are NaN or the
 /// same infinity, infinite where only one is.
-pub fn ulps<T: Element>(actual: T, exact: f64) -> f64 {
+pub(crate) fn ulps<T: Element>(actual: T, exact: f64) -> f64 {
     let actual = actual.to_f64();
     if actual.is_nan() && exact.is_nan() || actual == exact {
         return 0.0;
@@ -110,7 +116,7 @@ pub fn ulps<T: Element>(actual: T, exact: f64) -> f64 {
 }
 
 /// The spacing of `T` at `value`.
-pub fn ulp<T: Element>(value: f64) -> f64 {
+pub(crate) fn ulp<T: Element>(value: f64) -> f64 {
     let smallest = T::min_positive_value().to_f64();
     let magnitude = value.abs().max(smallest).min(T::max_value().to_f64());
     2.0_f64.powi(magnitude.log2().floor() as i32) * T::epsilon().to_f64()
@@ -118,7 +124,7 @@ pub fn ulp<T: Element>(value: f64) -> f64 {
 
 /// Fails where `actual` is further from `exact` than `tolerance` allows.
 #[track_caller]
-pub fn assert_close<T: Element>(
+pub(crate) fn assert_close<T: Element>(
     actual: T,
     exact: f64,
     tolerance: Tolerance,
@@ -132,7 +138,7 @@ pub fn assert_close<T: Element>(
 
 /// Fails where two slices differ in any bit, NaN being NaN.
 #[track_caller]
-pub fn assert_same_bits<T: Element>(a: &[T], b: &[T], context: impl Fn() -> String) {
+pub(crate) fn assert_same_bits<T: Element>(a: &[T], b: &[T], context: impl Fn() -> String) {
     assert_eq!(a.len(), b.len());
     for (i, (&a, &b)) in a.iter().zip(b).enumerate() {
         let same = a.is_nan() && b.is_nan() || a == b && a.is_sign_negative() == b.is_sign_negative();
@@ -141,7 +147,7 @@ pub fn assert_same_bits<T: Element>(a: &[T], b: &[T], context: impl Fn() -> Stri
 }
 
 /// Deterministic numbers of a normal-like distribution with the given deviation.
-pub fn numbers<T: Element>(seed: u64, len: usize, deviation: f64) -> Vec<T> {
+pub(crate) fn numbers<T: Element>(seed: u64, len: usize, deviation: f64) -> Vec<T> {
     use rand::RngExt;
     use rand::SeedableRng;
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -151,7 +157,7 @@ pub fn numbers<T: Element>(seed: u64, len: usize, deviation: f64) -> Vec<T> {
 }
 
 /// Special values of `T`: zeros, infinities, NaN, the smallest, the largest, and kinks of the activations.
-pub fn special_values<T: Element>() -> Vec<T> {
+pub(crate) fn special_values<T: Element>() -> Vec<T> {
     let tiny = T::min_positive_value();
     let half = T::from_f64(0.5);
     let mut values =

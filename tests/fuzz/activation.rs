@@ -50,8 +50,9 @@ fn activation<T: Bits>(reader: &mut Reader<'_>) {
 /// Whether `derivative · dy` has one value: ∞ · 0 and NaN · 0 are 0 by a plateau's mask and NaN by a product, and a
 /// derivative that underflows or overflows `f32` is 0 or ∞ there.
 fn has_product(derivative: f64, dy: f64) -> bool {
-    let (flat, steep) = (derivative.abs() < 1e-30, !(derivative.abs() < 1e30));
-    !(flat && !dy.is_finite()) && !(steep && dy.abs() < 1e-30)
+    let (flat, steep) = (derivative.abs() < 1e-30, derivative.is_nan() || derivative.abs() >= 1e30);
+    let (unbounded, vanishing) = (!dy.is_finite(), dy.abs() < 1e-30);
+    !(flat && unbounded || steep && vanishing)
 }
 
 /// A few units of the result, and of what it is computed from where the formula cancels.

@@ -7,8 +7,10 @@ use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 
 type Function<T> = fn(&[T], &mut [T]) -> Result<(), Error>;
 
-/// A kernel beside its reference in `f64`.
-fn functions<T: Bits>() -> [(&'static str, Function<T>, fn(f64) -> f64); 11] {
+/// A kernel's name, the kernel, and its reference in `f64`.
+type Row<T> = (&'static str, Function<T>, fn(f64) -> f64);
+
+fn functions<T: Bits>() -> [Row<T>; 11] {
     [
         ("exp", math::exp, f64::exp),
         ("expm1", math::expm1, f64::exp_m1),
@@ -27,7 +29,7 @@ fn functions<T: Bits>() -> [(&'static str, Function<T>, fn(f64) -> f64); 11] {
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    if reader.byte() % 2 == 0 { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
+    if reader.byte().is_multiple_of(2) { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
 }
 
 fn check<T: Bits>(reader: &mut Reader<'_>) {

@@ -1,18 +1,23 @@
 //! Optimizers: any bits, lists that fit or do not, every level against the reference.
 
+use steadygrad::Level;
 use steadygrad::optim::{Gradients, Momentum, Sgd};
-use steadygrad::reference::sgd::{self as reference, State};
-use steadygrad::{Element, Level};
+use steadygrad::reference::sgd as reference;
+use steadygrad::reference::sgd::State;
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    if reader.byte() % 2 == 0 { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
+    if reader.byte().is_multiple_of(2) {
+        sgd::<f32>(&mut reader);
+    } else {
+        sgd::<f64>(&mut reader);
+    }
 }
 
-fn check<T: Bits>(reader: &mut Reader<'_>) {
+fn sgd<T: Bits>(reader: &mut Reader<'_>) {
     let (momentum, dampening) = (reader.ordinary(), reader.ordinary());
     let momentum = reader.pick(&[
         Momentum::None,

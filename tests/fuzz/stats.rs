@@ -1,18 +1,22 @@
 //! Norms: any bits in any number of tensors, merged in any order, every level against the reference.
 
+use steadygrad::Level;
 use steadygrad::reference::norm_partial as reference;
 use steadygrad::stats::{self, NormPartial};
-use steadygrad::{Element, Level};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close};
 
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    if reader.byte() % 2 == 0 { check::<f32>(&mut reader) } else { check::<f64>(&mut reader) }
+    if reader.byte().is_multiple_of(2) {
+        norm_partial::<f32>(&mut reader);
+    } else {
+        norm_partial::<f64>(&mut reader);
+    }
 }
 
-fn check<T: Bits>(reader: &mut Reader<'_>) {
+fn norm_partial<T: Bits>(reader: &mut Reader<'_>) {
     let p = reader.pick(&[1.0, 2.0, f64::INFINITY]);
     let tensors: Vec<Vec<T>> = (0..reader.up_to(5))
         .map(|_| {
@@ -43,7 +47,7 @@ fn check<T: Bits>(reader: &mut Reader<'_>) {
     if let Ok(mut partial) = NormPartial::from_words(&words) {
         let copy = partial;
         partial.merge(&copy).expect("the same norm");
-        assert!(!(partial.norm() < copy.norm()), "a norm shrank");
+        assert!(partial.norm() >= copy.norm() || copy.norm().is_nan(), "a norm shrank");
     }
 }
 

@@ -188,7 +188,8 @@ def pointwise_losses():
             yield from loss("smooth_l1", lambda x, r: F.smooth_l1_loss(x, t, beta=beta, reduction=r),
                             dict(beta=beta), x, special, targets=t)
     x, t = 3 * randn(11, seed=3), torch.rand(11, generator=torch.Generator().manual_seed(4))
-    yield from loss("sigmoid_mse", lambda x, r: F.mse_loss(torch.sigmoid(x), t, reduction=r), {}, x, targets=t)
+    yield from loss("sigmoid_squared", lambda x, r: 0.5 * F.mse_loss(torch.sigmoid(x), t, reduction=r), {}, x,
+                    targets=t)
 
 
 def binary_losses():
@@ -255,7 +256,7 @@ def clips():
              ([torch.tensor([3e200, 4e200]), torch.ones(1)], True),
              ([torch.tensor([1.0, INF]), torch.ones(2)], True), ([torch.ones(2), torch.tensor([NAN, 1.0])], True)]
     for grads, special in lists:
-        for p in (1.0, 2.0, INF, 3.0):
+        for p in (1.0, 2.0, INF):
             for max_norm in (0.5, 100.0, 0.0):
                 norm, after = clipped(grads, lambda ps: torch.nn.utils.clip_grad_norm_(ps, max_norm, norm_type=p))
                 yield case("clip_norm", dict(max_norm=max_norm, p=p, torch_eps=1e-6), dict(grads=grads),

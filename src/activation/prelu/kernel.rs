@@ -111,13 +111,7 @@ impl<T: Element> Kernel for SlopeSum<'_, T> {
     type Output = f64;
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) -> f64 {
-        simd::fold2_f64(
-            isa,
-            self.x,
-            self.dy,
-            #[inline(always)]
-            |x, dy, sum| add_part(x, dy, sum),
-        )
+        simd::fold2_f64(isa, self.x, self.dy, add_part)
     }
 }
 

@@ -160,7 +160,7 @@ pub(crate) fn erfc<V: Vector<Elem = f32>>(x: V) -> V {
 }
 
 /// 1/√(2π)
-const FRAC_1_SQRT_2_PI: f32 = 0.398_942_28;
+const FRAC_1_SQRT_2_PI: f32 = 0.398_942_3;
 
 /// (Φ(x), φ(x)): the normal distribution function, relatively accurate down to the subnormals, and its density; they
 /// share their exponential.

@@ -104,6 +104,6 @@ pub(crate) fn softplus<V: Vector<Elem = f32>>(x: V) -> V {
 /// At most 1.81 ULP, without FMA 2.27.
 #[inline(always)]
 pub(crate) fn log_sigmoid<V: Vector<Elem = f32>>(x: V) -> V {
-    // −0 minus an underflowed 0 keeps the sign.
-    x.splat(-0.0).min(x) - softplus_of_magnitude(x)
+    // Negated last: where it rounds to 0, it is −0.
+    -(softplus_of_magnitude(x) - x.splat(0.0).min(x))
 }

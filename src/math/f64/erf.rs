@@ -170,7 +170,7 @@ fn scaled_complement<V: Vector<Elem = f64>, const N: usize>(
     (high, p.mul_sub(inverse, high) + p.mul_add(inverse_low, p_low * inverse))
 }
 
-/// (a + a_low)·(b + b_low), rounded once but for what is below a rounding.
+/// `(a + a_low)·(b + b_low)`, rounded once but for what is below a rounding.
 #[inline(always)]
 fn product<V: Vector<Elem = f64>>((a, a_low): (V, V), (b, b_low): (V, V)) -> V {
     a.mul_add(b, a.mul_add(b_low, a_low * b))

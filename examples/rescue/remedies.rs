@@ -1,0 +1,102 @@
+//! The rows of the table: two diseases, each remedy alone, and remedies together. A row is data; one loop trains them all.
+
+use steadygrad::clip::{ClipNorm, ClipValue};
+use steadygrad::init::{Distribution, Fan};
+use steadygrad::{Activation, Init};
+
+/// What the network is asked to minimise.
+#[derive(Clone, Copy)]
+pub(crate) enum Objective {
+    /// Half the squared distance between the sigmoid of each output and 0 or 1.
+    SquaredError,
+    /// −ln of the softmax at the right class.
+    CrossEntropy,
+}
+
+/// What is done to the gradients before a step.
+#[derive(Clone, Copy)]
+pub(crate) enum Clip {
+    None,
+    Value(ClipValue),
+    Norm(ClipNorm),
+}
+
+/// What a row sets out from.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Disease {
+    Vanishing,
+    Exploding,
+}
+
+/// A network and how it is trained.
+#[derive(Clone, Copy)]
+pub(crate) struct Remedy {
+    pub(crate) name: &'static str,
+    pub(crate) disease: Disease,
+    pub(crate) activation: Activation,
+    pub(crate) init: Init,
+    pub(crate) objective: Objective,
+    pub(crate) clip: Clip,
+}
+
+const XAVIER: Init = Init::Xavier { gain: 1.0, distribution: Distribution::Normal };
+const HE: Init =
+    Init::Kaiming { gain: std::f64::consts::SQRT_2, fan: Fan::In, distribution: Distribution::Normal };
+const LEAKY_RELU: Activation = Activation::LeakyRelu { slope: 0.01 };
+const ELU: Activation = Activation::Elu { alpha: 1.0 };
+const CLIP_VALUE: Clip = Clip::Value(ClipValue { min: -0.01, max: 0.01 });
+
+/// Every row, the disease before its remedies.
+pub(crate) fn all() -> Vec<Remedy> {
+    let clip_norm = Clip::Norm(ClipNorm { max_norm: 0.5, ..ClipNorm::default() });
+    let vanishing = Remedy {
+        name: "vanishing: sigmoid, squared error, N(0, 0.1²)",
+        disease: Disease::Vanishing,
+        activation: Activation::Sigmoid,
+        init: Init::Normal { mean: 0.0, std: 0.1 },
+        objective: Objective::SquaredError,
+        clip: Clip::None,
+    };
+    let exploding = Remedy {
+        name: "exploding: ReLU, cross-entropy, N(0, 0.4²)",
+        disease: Disease::Exploding,
+        activation: Activation::Relu,
+        init: Init::Normal { mean: 0.0, std: 0.4 },
+        objective: Objective::CrossEntropy,
+        clip: Clip::None,
+    };
+    vec![
+        vanishing,
+        Remedy { name: "+ Xavier init", init: XAVIER, ..vanishing },
+        Remedy { name: "+ He init", init: HE, ..vanishing },
+        Remedy { name: "+ ReLU", activation: Activation::Relu, ..vanishing },
+        Remedy { name: "+ LeakyReLU", activation: LEAKY_RELU, ..vanishing },
+        Remedy { name: "+ ELU", activation: ELU, ..vanishing },
+        Remedy { name: "+ cross-entropy", objective: Objective::CrossEntropy, ..vanishing },
+        Remedy { name: "+ clip by value", clip: CLIP_VALUE, ..vanishing },
+        Remedy { name: "+ clip by norm", clip: clip_norm, ..vanishing },
+        Remedy {
+            name: "+ ELU, Xavier init, cross-entropy, clip by norm",
+            activation: ELU,
+            init: XAVIER,
+            objective: Objective::CrossEntropy,
+            clip: clip_norm,
+            ..vanishing
+        },
+        exploding,
+        Remedy { name: "+ Xavier init", init: XAVIER, ..exploding },
+        Remedy { name: "+ He init", init: HE, ..exploding },
+        Remedy { name: "+ LeakyReLU", activation: LEAKY_RELU, ..exploding },
+        Remedy { name: "+ ELU", activation: ELU, ..exploding },
+        Remedy { name: "+ clip by value", clip: CLIP_VALUE, ..exploding },
+        Remedy { name: "+ clip by norm", clip: clip_norm, ..exploding },
+        Remedy { name: "+ He init, clip by value", init: HE, clip: CLIP_VALUE, ..exploding },
+        Remedy {
+            name: "+ LeakyReLU, He init, clip by norm",
+            activation: LEAKY_RELU,
+            init: HE,
+            clip: clip_norm,
+            ..exploding
+        },
+    ]
+}

@@ -1,0 +1,427 @@
+//! Tiles of a product held in registers, and the copies that lay the factors out for them.
+
+use core::ops::Range;
+
+use super::{MatrixLayout, Transpose};
+use crate::simd::{
+    self, Isa, Kernel, Left, MatrixMut, Right, StoreInto, Vector, multiply_tile, transpose_block,
+};
+use crate::{Element, Level};
+
+/// Rows of the tallest tile: as many as leave registers for the right factor and one broadcast.
+///
+/// AVX-512 has 32 registers, 14 · 2 sums + 2 + 1 of them used; AVX2 has 16, of which a vector takes two:
+/// 6 · 2 sums + 2 + 1; SSE2 has 16, of which a vector takes four: 2 · 4 sums + 4 + 1 + a product.
+const fn tallest(level: Level) -> usize {
+    match level {
+        Level::Avx512 => 14,
+        Level::Avx2 => 6,
+        Level::Portable => 2,
+    }
+}
+
+/// Panels that a tile of `rows` takes side by side: more where few rows leave registers free, since eight sums must be
+/// in flight to keep two multipliers of four cycles busy, and several streams to keep memory busy.
+const fn side_by_side(level: Level, rows: usize) -> usize {
+    match (level, rows) {
+        (Level::Avx512, 0..=2) => 8,
+        (Level::Avx512, 3..=6) => 4,
+        (Level::Avx512, _) => 2,
+        (Level::Avx2, 0..=1) => 4,
+        (Level::Avx2, 2) => 2,
+        (Level::Portable, 0..=1) => 2,
+        _ => 1,
+    }
+}
+
+/// Rows cut into tiles of equal height, give or take one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiles {
+    rows: usize,
+    count: usize,
+}
+
+impl Tiles {
+    pub(super) fn new(level: Level, rows: usize) -> Self {
+        Self { rows, count: rows.div_ceil(tallest(level)) }
+    }
+    pub(super) fn count(self) -> usize {
+        self.count
+    }
+    /// The first row of tile `tile`.
+    pub(super) fn start(self, tile: usize) -> usize {
+        let (height, taller) = (self.rows / self.count, self.rows % self.count);
+        tile * height + tile.min(taller)
+    }
+    fn rows(self, tile: usize) -> Range<usize> {
+        self.start(tile)..self.start(tile + 1)
+    }
+    fn tallest(self) -> usize {
+        self.rows.div_ceil(self.count)
+    }
+}
+
+/// What the chain of multiply-adds of each output starts from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start<'a, T> {
+    /// The factor times what the output holds; 0 does not read it.
+    Scaled(T),
+    /// One element a column.
+    Bias(&'a [T]),
+}
+
+impl<T: Element> Start<'_, T> {
+    /// The same from column `col` on.
+    pub(super) fn starting_at(self, col: usize) -> Self {
+        match self {
+            Self::Scaled(beta) => Self::Scaled(beta),
+            Self::Bias(bias) => Self::Bias(&bias[col..]),
+        }
+    }
+}
+
+/// The rows of the left factor, all tiles one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rows<'a, T> {
+    /// As the caller has them.
+    Strided { data: &'a [T], stride: usize },
+    /// By [`PackLeft`].
+    Packed { data: &'a [T], depth: usize },
+}
+
+impl<'a, T> Rows<'a, T> {
+    #[inline(always)]
+    fn tile(self, rows: Range<usize>) -> Left<'a, T> {
+        match self {
+            Self::Strided { data, stride } => {
+                Left::Strided { data: &data[(rows.start * stride).min(data.len())..], stride }
+            }
+            Self::Packed { data, depth } => Left::Packed(&data[rows.start * depth..]),
+        }
+    }
+}
+
+/// `c = start + left · right` for some tiles of rows and some panels of columns.
+#[derive(Clone, Copy)]
+pub(super) struct Multiply<'a, T> {
+    pub(super) depth: usize,
+    pub(super) tiles: Tiles,
+    /// The tiles whose rows `c` has.
+    pub(super) first: usize,
+    pub(super) last: usize,
+    pub(super) left: Rows<'a, T>,
+    pub(super) right: Right<'a, T>,
+    pub(super) start: Start<'a, T>,
+}
+
+/// [`Multiply`] with the output it writes.
+pub(super) struct MultiplyInto<'a, T>(pub(super) Multiply<'a, T>, pub(super) MatrixMut<'a, T>);
+
+impl<T: Element> Kernel for MultiplyInto<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self(multiply, mut c) = self;
+        let lanes = T::Vector::<I>::LANES;
+        let most = side_by_side(I::LEVEL, multiply.tiles.tallest());
+        let mut col = 0;
+        while c.cols() > 0 {
+            let panels = 1 << c.cols().div_ceil(lanes).min(most).ilog2();
+            let (strip, rest) = {
+                let width = c.cols().min(panels * lanes);
+                c.split_cols(width)
+            };
+            c = rest;
+            match panels {
+                8 => multiply.strip::<I, 8>(isa, col, strip),
+                4 => multiply.strip::<I, 4>(isa, col, strip),
+                2 => multiply.strip::<I, 2>(isa, col, strip),
+                _ => multiply.strip::<I, 1>(isa, col, strip),
+            }
+            col += panels * lanes;
+        }
+    }
+}
+
+impl<T: Element> Multiply<'_, T> {
+    /// All tiles of `PANELS` panels from column `col` on: the panels stay in L1.
+    #[inline(always)]
+    fn strip<I: Isa, const PANELS: usize>(&self, isa: I, col: usize, mut c: MatrixMut<'_, T>) {
+        let right = self.right.starting_at(col / T::Vector::<I>::LANES);
+        let top = self.tiles.start(self.first);
+        for tile in self.first..self.last {
+            let rows = self.tiles.rows(tile);
+            let left = self.left.tile(rows.clone());
+            let at = rows.start - top;
+            match rows.len() {
+                1 => self.tile::<I, 1, PANELS>(isa, left, right, col, at, &mut c),
+                2 => self.tile::<I, 2, PANELS>(isa, left, right, col, at, &mut c),
+                3 => self.tile::<I, 3, PANELS>(isa, left, right, col, at, &mut c),
+                4 => self.tile::<I, 4, PANELS>(isa, left, right, col, at, &mut c),
+                5 => self.tile::<I, 5, PANELS>(isa, left, right, col, at, &mut c),
+                6 => self.tile::<I, 6, PANELS>(isa, left, right, col, at, &mut c),
+                7 => self.tile::<I, 7, PANELS>(isa, left, right, col, at, &mut c),
+                8 => self.tile::<I, 8, PANELS>(isa, left, right, col, at, &mut c),
+                9 => self.tile::<I, 9, PANELS>(isa, left, right, col, at, &mut c),
+                10 => self.tile::<I, 10, PANELS>(isa, left, right, col, at, &mut c),
+                11 => self.tile::<I, 11, PANELS>(isa, left, right, col, at, &mut c),
+                12 => self.tile::<I, 12, PANELS>(isa, left, right, col, at, &mut c),
+                13 => self.tile::<I, 13, PANELS>(isa, left, right, col, at, &mut c),
+                _ => self.tile::<I, 14, PANELS>(isa, left, right, col, at, &mut c),
+            }
+        }
+    }
+
+    /// `ROWS` rows from `at` on by all columns of `c`.
+    #[inline(always)]
+    fn tile<I: Isa, const ROWS: usize, const PANELS: usize>(
+        &self,
+        isa: I,
+        left: Left<'_, T>,
+        right: Right<'_, T>,
+        col: usize,
+        at: usize,
+        c: &mut MatrixMut<'_, T>,
+    ) {
+        // Tiles that this level never forms are not compiled for it.
+        if const { ROWS > tallest(I::LEVEL) || PANELS > side_by_side(I::LEVEL, ROWS) } {
+            return;
+        }
+        let lanes = T::Vector::<I>::LANES;
+        let mut sums = [[simd::splat::<I, T>(isa, T::zero()); PANELS]; ROWS];
+        match self.start {
+            Start::Scaled(beta) if beta == T::zero() => {}
+            Start::Scaled(beta) => {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let c = c.row(at + row);
+                    for (panel, sum) in sums.iter_mut().enumerate() {
+                        *sum = load_panel(isa, c, panel * lanes) * beta;
+                    }
+                }
+            }
+            Start::Bias(bias) => {
+                let bias = &bias[col..col + c.cols()];
+                for (panel, sum) in sums[0].iter_mut().enumerate() {
+                    *sum = load_panel(isa, bias, panel * lanes);
+                }
+                sums = [sums[0]; ROWS];
+            }
+        }
+        // The tile below is the next to be read and written.
+        for row in 0..ROWS {
+            c.prefetch_row(isa, at + ROWS + row);
+        }
+        multiply_tile(isa, self.depth, left, right, &mut sums);
+        for (row, sums) in sums.into_iter().enumerate() {
+            let c = c.row(at + row);
+            for (panel, sum) in sums.into_iter().enumerate() {
+                store_panel(sum, c, panel * lanes);
+            }
+        }
+    }
+}
+
+/// The vector at `from[at..]`; lanes past the end are zero.
+#[inline(always)]
+fn load_panel<I: Isa, T: Element>(isa: I, from: &[T], at: usize) -> T::Vector<I> {
+    let from = &from[at..];
+    if from.len() >= T::Vector::<I>::LANES { simd::load(isa, from) } else { simd::load_partial(isa, from) }
+}
+
+/// Writes the lanes that lie within `to[at..]`.
+#[inline(always)]
+fn store_panel<V: Vector>(sums: V, to: &mut [V::Elem], at: usize) {
+    let to = &mut to[at..];
+    if to.len() >= V::LANES { sums.store_into(to) } else { sums.store_partial_into(to) }
+}
+
+/// A part of a factor as the caller has it: `outer` is the dimension that is cut into tiles or panels, the rows of
+/// A and the columns of B.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source<'a, T> {
+    pub(super) data: &'a [T],
+    /// Elements from one `outer` to the next, 1 or the stride.
+    pub(super) outer_step: usize,
+    /// Elements from one `k` to the next, 1 or the stride.
+    pub(super) k_step: usize,
+}
+
+impl<'a, T> Source<'a, T> {
+    pub(super) fn left(data: &'a [T], layout: MatrixLayout) -> Self {
+        match layout.transpose {
+            Transpose::No => Self { data, outer_step: layout.stride, k_step: 1 },
+            Transpose::Yes => Self { data, outer_step: 1, k_step: layout.stride },
+        }
+    }
+    pub(super) fn right(data: &'a [T], layout: MatrixLayout) -> Self {
+        match layout.transpose {
+            Transpose::No => Self { data, outer_step: 1, k_step: layout.stride },
+            Transpose::Yes => Self { data, outer_step: layout.stride, k_step: 1 },
+        }
+    }
+    /// The part from (`outer`, `k`) on.
+    #[inline(always)]
+    pub(super) fn from(self, outer: usize, k: usize) -> Self {
+        let start = (outer * self.outer_step + k * self.k_step).min(self.data.len());
+        Self { data: &self.data[start..], ..self }
+    }
+}
+
+/// Lays tiles of rows out as `[k][row]`, times `alpha`.
+pub(super) struct PackLeft<'a, T> {
+    pub(super) alpha: T,
+    pub(super) depth: usize,
+    pub(super) tiles: Tiles,
+    pub(super) first: usize,
+    pub(super) last: usize,
+    /// Its row 0 is row 0 of `tiles`.
+    pub(super) source: Source<'a, T>,
+    /// The rows of tiles `first..last` only.
+    pub(super) out: &'a mut [T],
+}
+
+impl<T: Element> Kernel for PackLeft<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let lanes = T::Vector::<I>::LANES;
+        if self.depth == 0 {
+            return;
+        }
+        let mut out = self.out;
+        for tile in self.first..self.last {
+            let rows = self.tiles.rows(tile);
+            let (packed, rest) = out.split_at_mut(rows.len() * self.depth);
+            out = rest;
+            let source = self.source.from(rows.start, 0);
+            if source.k_step == 1 {
+                for row in 0..rows.len() {
+                    let from = &source.data[row * source.outer_step..][..self.depth];
+                    for (packed, &a) in packed[row..].iter_mut().step_by(rows.len()).zip(from) {
+                        *packed = self.alpha * a;
+                    }
+                }
+            } else {
+                for k in 0..self.depth {
+                    let mut row = 0;
+                    while row < rows.len() {
+                        // A whole vector where there is room for one: what it writes past its rows comes next.
+                        let from = &source.data[k * source.k_step + row..];
+                        let to = &mut packed[k * rows.len() + row..];
+                        if from.len() >= lanes && to.len() >= lanes {
+                            let a: T::Vector<I> = simd::load(isa, from);
+                            (a * self.alpha).store_into(to);
+                        } else {
+                            for (to, &a) in to.iter_mut().zip(from).take(rows.len() - row) {
+                                *to = a * self.alpha;
+                            }
+                        }
+                        row += lanes;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Lays columns out as panels of a vector's width, `[k][column]`; the last panel is filled up with zeros.
+pub(super) struct PackRight<'a, T> {
+    pub(super) depth: usize,
+    pub(super) cols: usize,
+    pub(super) source: Source<'a, T>,
+    pub(super) out: &'a mut [T],
+}
+
+impl<T: Element> Kernel for PackRight<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        if self.depth == 0 {
+            return;
+        }
+        if self.source.outer_step == 1 { self.copy(isa) } else { self.transpose(isa) }
+    }
+}
+
+impl<T: Element> PackRight<'_, T> {
+    /// Rows of the source are rows of panels.
+    #[inline(always)]
+    fn copy<I: Isa>(self, isa: I) {
+        /// Rows copied before the next panel: as many streams as prefetchers follow.
+        const ROWS: usize = 16;
+        let lanes = T::Vector::<I>::LANES;
+        for start in (0..self.depth).step_by(ROWS) {
+            let rows = ROWS.min(self.depth - start);
+            for (panel, out) in self.out.chunks_exact_mut(self.depth * lanes).enumerate() {
+                let width = lanes.min(self.cols - panel * lanes);
+                let out = &mut out[start * lanes..][..rows * lanes];
+                for (row, out) in out.chunks_exact_mut(lanes).enumerate() {
+                    let from = &self.source.data[(start + row) * self.source.k_step + panel * lanes..];
+                    let b: T::Vector<I> = if width == lanes {
+                        simd::load(isa, from)
+                    } else {
+                        simd::load_partial(isa, &from[..width])
+                    };
+                    b.store_into(out);
+                }
+            }
+        }
+    }
+
+    /// Rows of the source are columns of panels.
+    #[inline(always)]
+    fn transpose<I: Isa>(self, isa: I) {
+        let lanes = T::Vector::<I>::LANES;
+        for (panel, out) in self.out.chunks_exact_mut(self.depth * lanes).enumerate() {
+            let width = lanes.min(self.cols - panel * lanes);
+            let source = self.source.from(panel * lanes, 0);
+            let whole = if width == lanes { self.depth / lanes * lanes } else { 0 };
+            for k in (0..whole).step_by(lanes) {
+                transpose_block(isa, &source.data[k..], source.outer_step, &mut out[k * lanes..]);
+            }
+            for (k, out) in out.chunks_exact_mut(lanes).enumerate().skip(whole) {
+                out.fill(T::zero());
+                for (col, out) in out[..width].iter_mut().enumerate() {
+                    *out = source.data[col * source.outer_step + k];
+                }
+            }
+        }
+    }
+}
+
+/// `sums[col] += Σ x[row][col]` over at most [`FOLD_BLOCK`](simd::FOLD_BLOCK) columns, in `f64`, rows in order.
+pub(super) struct ColumnSums<'a, T> {
+    /// From the first column to be summed on.
+    pub(super) x: &'a [T],
+    pub(super) rows: usize,
+    pub(super) stride: usize,
+    pub(super) sums: &'a mut [T],
+}
+
+impl<T: Element> Kernel for ColumnSums<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        for (block, sums) in self.sums.chunks_mut(simd::FOLD_BLOCK).enumerate() {
+            let mut totals = [simd::splat::<I, f64>(isa, 0.0); 4];
+            for row in 0..self.rows {
+                let x = &self.x[row * self.stride + block * simd::FOLD_BLOCK..][..sums.len()];
+                let x = if x.len() == simd::FOLD_BLOCK {
+                    simd::widen::<I, T>(isa, x)
+                } else {
+                    simd::widen_partial::<I, T>(isa, x)
+                };
+                for part in 0..4 {
+                    totals[part] = totals[part] + x[part];
+                }
+            }
+            let mut lanes = [0.0; simd::FOLD_BLOCK];
+            for part in 0..4 {
+                totals[part].store_into(&mut lanes[part * 8..]);
+            }
+            for (sum, total) in sums.iter_mut().zip(lanes) {
+                *sum = T::from_f64(sum.to_f64() + total);
+            }
+        }
+    }
+}

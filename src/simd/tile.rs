@@ -1,0 +1,195 @@
+//! What a matrix product needs beyond slices: strided parts of an output, the inner loop of a tile, a transposing copy.
+
+use core::marker::PhantomData;
+
+use super::{Isa, Vector};
+use crate::Element;
+
+/// A row-major matrix with gaps between its rows, to be written. It can be cut into parts that do not overlap, also
+/// by columns, which slices cannot.
+#[derive(Debug)]
+pub(crate) struct MatrixMut<'a, T> {
+    start: *mut T,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for as many `&mut [T]` as it has rows, which may be sent where `T` may be sent.
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// The first `cols` of every `stride` elements, `rows` times.
+    ///
+    /// # Panics
+    /// Where the rows overlap or `data` is too short: callers have checked both.
+    pub(crate) fn new(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(cols <= stride);
+        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len());
+        Self { start: data.as_mut_ptr(), rows, cols, stride, borrow: PhantomData }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Row `row` as a slice.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
+        assert!(row < self.rows);
+        let start = self.start.wrapping_add(row * self.stride);
+        // SAFETY: the row lies in the data that `new` was given, and no other part has a claim on it.
+        unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
+    }
+
+    /// Asks for the first and the last cache line of a row; there need not be such a row.
+    #[inline(always)]
+    pub(crate) fn prefetch_row<I: Isa>(&self, isa: I, row: usize) {
+        let start = self.start.wrapping_add(row * self.stride);
+        isa.prefetch(start);
+        isa.prefetch(start.wrapping_add(self.cols.saturating_sub(1)));
+    }
+
+    /// The same rows and columns for a shorter time.
+    #[inline(always)]
+    pub(crate) fn reborrow(&mut self) -> MatrixMut<'_, T> {
+        MatrixMut { borrow: PhantomData, ..*self }
+    }
+
+    /// The first `mid` rows and the others.
+    ///
+    /// # Panics
+    /// Where `mid` exceeds the rows.
+    #[inline(always)]
+    pub(crate) fn split_rows(self, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.rows);
+        let start = self.start.wrapping_add(mid * self.stride);
+        (Self { rows: mid, ..self }, Self { start, rows: self.rows - mid, ..self })
+    }
+
+    /// The first `mid` columns and the others.
+    ///
+    /// # Panics
+    /// Where `mid` exceeds the columns.
+    #[inline(always)]
+    pub(crate) fn split_cols(self, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.cols);
+        let start = self.start.wrapping_add(mid);
+        (Self { cols: mid, ..self }, Self { start, cols: self.cols - mid, ..self })
+    }
+}
+
+/// The left factor of a tile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Left<'a, T> {
+    /// Element (`row`, `k`) lies at `k · rows + row`.
+    Packed(&'a [T]),
+    /// Element (`row`, `k`) lies at `row · stride + k`.
+    Strided { data: &'a [T], stride: usize },
+}
+
+/// The right factor of a tile: panels as wide as a vector, row `k` of a panel at `k · LANES`, the next panel
+/// `panel_step` elements on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Right<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) panel_step: usize,
+}
+
+impl<T> Right<'_, T> {
+    /// The panels from `panel` on.
+    #[inline(always)]
+    pub(crate) fn starting_at(self, panel: usize) -> Self {
+        Self { data: &self.data[(panel * self.panel_step).min(self.data.len())..], ..self }
+    }
+}
+
+/// `sums[row][panel] += left(row, k) · right(panel, k)` for `k` in `0..depth`, in order, each a fused multiply-add.
+///
+/// # Panics
+/// Where an operand is too short.
+#[inline(always)]
+pub(crate) fn multiply_tile<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
+    isa: I,
+    depth: usize,
+    left: Left<'_, T>,
+    right: Right<'_, T>,
+    sums: &mut [[T::Vector<I>; PANELS]; ROWS],
+) {
+    if depth == 0 {
+        return;
+    }
+    let lanes = T::Vector::<I>::LANES;
+    assert!((PANELS - 1) * right.panel_step + depth * lanes <= right.data.len());
+    match left {
+        Left::Packed(data) => {
+            assert!(ROWS * depth <= data.len());
+            // SAFETY: both factors have `depth` steps of `k`. Steps that are constants become offsets of the loads.
+            unsafe { walk(isa, depth, (data.as_ptr(), 1, ROWS), right, sums) };
+        }
+        Left::Strided { data, stride } => {
+            assert!((ROWS - 1) * stride + depth <= data.len());
+            // SAFETY: both factors have `depth` steps of `k`.
+            unsafe { walk(isa, depth, (data.as_ptr(), stride, 1), right, sums) };
+        }
+    }
+}
+
+/// [`multiply_tile`] for a left factor given as its start, the step from row to row, and that from `k` to `k + 1`.
+///
+/// # Safety
+/// Both factors have `depth` steps of `k`.
+#[inline(always)]
+unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
+    isa: I,
+    depth: usize,
+    (mut a, row_step, k_step): (*const T, usize, usize),
+    right: Right<'_, T>,
+    sums: &mut [[T::Vector<I>; PANELS]; ROWS],
+) {
+    /// Rows of a panel, each a cache line, that are asked for ahead.
+    const AHEAD: usize = 16;
+    let lanes = T::Vector::<I>::LANES;
+    let mut b = right.data.as_ptr();
+    let mut totals = *sums;
+    for _ in 0..depth {
+        let mut columns = [totals[0][0]; PANELS];
+        for (panel, column) in columns.iter_mut().enumerate() {
+            let from = b.wrapping_add(panel * right.panel_step);
+            // SAFETY: row `k < depth` of a panel.
+            *column = unsafe { Vector::load(isa, from) };
+            isa.prefetch(from.wrapping_add(AHEAD * lanes));
+        }
+        for (row, totals) in totals.iter_mut().enumerate() {
+            // SAFETY: element (`row`, `k`) of the left factor.
+            let factor = T::Vector::<I>::new(isa, unsafe { *a.wrapping_add(row * row_step) });
+            for (total, &column) in totals.iter_mut().zip(&columns) {
+                *total = factor.mul_add(column, *total);
+            }
+        }
+        a = a.wrapping_add(k_step);
+        b = b.wrapping_add(lanes);
+    }
+    *sums = totals;
+}
+
+/// `to[k · LANES + row] = from[row · stride + k]` for as many rows and `k` as a vector has lanes.
+///
+/// # Panics
+/// Where a slice is too short.
+#[inline(always)]
+pub(crate) fn transpose_block<I: Isa, T: Element>(isa: I, from: &[T], stride: usize, to: &mut [T]) {
+    let lanes = T::Vector::<I>::LANES;
+    assert!((lanes - 1) * stride + lanes <= from.len());
+    assert!(lanes * lanes <= to.len());
+    // SAFETY: both slices are long enough.
+    unsafe { T::Vector::<I>::transpose(isa, from.as_ptr(), stride, to.as_mut_ptr()) };
+}
