@@ -167,7 +167,12 @@ F32 = {
         range(8),
         lambda f: f**3 / mpmath.log1p(f),
     ),
-    "LN_1P_UNIT": (lambda t: (mpmath.log1p(t) / t - 1) / t, (0, 1), range(10), lambda t: t * t / mpmath.log1p(t)),
+    "LN_1P_UNIT": (
+        lambda t: (mpmath.log1p(t) - t + t * t / 2) / t**3,
+        (0, 1),
+        range(9),
+        lambda t: t**3 / mpmath.log1p(t),
+    ),
     "ERF": (
         root(lambda x: mpmath.erf(x) / x - 1),
         (0, mpf("1.21")),
