@@ -35,7 +35,7 @@ impl<T: Element> Epilogue<'_, T> {
         if let Some(residual) = self.residual {
             check_len("residual", residual.len(), elements)?;
         }
-        self.activation.as_ref().map_or(Ok(()), Activation::check)
+        self.activation.map_or(Ok(()), |activation| activation.check::<T>())
     }
 
     /// Whether there is nothing to do.

@@ -222,8 +222,14 @@ fn norm_partial_names_the_bad_argument() {
     let (mut one, two) = (NormPartial::new(1.0).unwrap(), NormPartial::new(2.0).unwrap());
     assert!(matches!(one.merge(&two), Err(Error::OutOfRange { argument: "other", .. })));
     let mut words = one.to_words();
+    let refused =
+        |words| matches!(NormPartial::from_words(words), Err(Error::OutOfRange { argument: "words", .. }));
     words[2] = 9;
-    assert!(matches!(NormPartial::from_words(&words), Err(Error::OutOfRange { argument: "words", .. })));
+    assert!(refused(&words));
+    // A sum so large that doubling it might wrap is no sum of blocks.
+    let mut words = one.to_words();
+    *words.last_mut().unwrap() = 1;
+    assert!(refused(&words));
 }
 
 #[test]

@@ -22,6 +22,8 @@ use crate::shape::{check_len, check_range};
 use crate::simd::{self, Active, InOut};
 use crate::{Element, Error};
 
+/// What most parameters must be: one past the largest number of the element type would be infinite in the kernel.
+const FINITE: &str = "finite in the element type";
 /// λ of SELU.
 pub(crate) const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 /// α of SELU.
@@ -42,7 +44,7 @@ pub enum Activation {
     Relu6,
     /// x > 0 ? x : slope·x.
     LeakyRelu {
-        /// Slope on the left; any finite number, usually 0.01.
+        /// Slope on the left; any number that is finite in the element type, usually 0.01.
         slope: f64,
     },
     /// The randomised leaky `ReLU` as it is evaluated: [`LeakyRelu`](Self::LeakyRelu) with the mean slope.
@@ -54,14 +56,14 @@ pub enum Activation {
     },
     /// x > 0 ? x : α(eˣ − 1).
     Elu {
-        /// −α is the limit on the left; any finite number, usually 1.
+        /// −α is the limit on the left; finite in the element type, usually 1.
         alpha: f64,
     },
     /// λ(x > 0 ? x : α(eˣ − 1)) with the λ and α that keep mean 0 and variance 1.
     Selu,
     /// x > 0 ? x : α(e^(x/α) − 1).
     Celu {
-        /// −α is the limit on the left; finite and not 0, usually 1.
+        /// −α is the limit on the left; normal in the element type, as its inverse must be; usually 1.
         alpha: f64,
     },
     /// x·Φ(x).
@@ -74,7 +76,7 @@ pub enum Activation {
     Mish,
     /// βx > threshold ? x : ln(1 + e^(βx))/β.
     Softplus {
-        /// Sharpness; positive and finite, usually 1.
+        /// Sharpness; positive, normal in the element type, as its inverse must be; usually 1.
         beta: f64,
         /// Where it becomes linear; not NaN, usually 20.
         threshold: f64,
@@ -128,7 +130,7 @@ impl Activation {
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
     pub fn forward<T: Element>(&self, x: &[T], y: &mut [T]) -> Result<(), Error> {
-        self.check()?;
+        self.check::<T>()?;
         check_len("y", y.len(), x.len())?;
         <T as Compiled>::forward(*self, InOut::new(x, y));
         Ok(())
@@ -143,7 +145,7 @@ impl Activation {
     /// # Errors
     /// [`Error::OutOfRange`] where a parameter is; then nothing was written.
     pub fn forward_in_place<T: Element>(&self, x: &mut [T]) -> Result<(), Error> {
-        self.check()?;
+        self.check::<T>()?;
         <T as Compiled>::forward(*self, InOut::in_place(x));
         Ok(())
     }
@@ -173,7 +175,7 @@ impl Activation {
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
     pub fn backward<T: Element>(&self, x: &[T], dy: &[T], dx: &mut [T]) -> Result<(), Error> {
-        self.check()?;
+        self.check::<T>()?;
         check_len("dy", dy.len(), x.len())?;
         check_len("dx", dx.len(), x.len())?;
         <T as Compiled>::backward(*self, x, InOut::new(dy, dx));
@@ -190,7 +192,7 @@ impl Activation {
     /// # Errors
     /// As [`backward`](Self::backward).
     pub fn backward_in_place<T: Element>(&self, x: &[T], grad: &mut [T]) -> Result<(), Error> {
-        self.check()?;
+        self.check::<T>()?;
         check_len("grad", grad.len(), x.len())?;
         <T as Compiled>::backward(*self, x, InOut::in_place(grad));
         Ok(())
@@ -223,7 +225,7 @@ impl Activation {
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
     pub fn backward_from_output<T: Element>(&self, y: &[T], dy: &[T], dx: &mut [T]) -> Result<(), Error> {
-        self.check()?;
+        self.check::<T>()?;
         self.check_from_output()?;
         check_len("dy", dy.len(), y.len())?;
         check_len("dx", dx.len(), y.len())?;
@@ -231,20 +233,24 @@ impl Activation {
         Ok(())
     }
 
-    /// Whether every parameter is in its range.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Whether every parameter is in its range; kernels have it in `T`.
+    pub(crate) fn check<T: Element>(&self) -> Result<(), Error> {
+        let finite = |value: f64| T::from_f64(value).is_finite();
+        let invertible = |value: f64| T::from_f64(value).is_normal() && T::from_f64(1.0 / value).is_normal();
         match *self {
-            Self::LeakyRelu { slope } => check_range("slope", "finite", slope.is_finite()),
+            Self::LeakyRelu { slope } => check_range("slope", FINITE, finite(slope)),
             Self::RRelu { lower, upper } => {
-                check_range("lower", "finite", lower.is_finite())?;
-                check_range("upper", "finite and at least `lower`", upper.is_finite() && upper >= lower)
+                check_range("lower", FINITE, finite(lower))?;
+                let requirement = "at least `lower`, and finite in the element type as their sum";
+                check_range("upper", requirement, upper >= lower && finite(upper) && finite(lower + upper))
             }
-            Self::Elu { alpha } => check_range("alpha", "finite", alpha.is_finite()),
+            Self::Elu { alpha } => check_range("alpha", FINITE, finite(alpha)),
             Self::Celu { alpha } => {
-                check_range("alpha", "finite and not 0", alpha.is_finite() && alpha != 0.0)
+                check_range("alpha", "a normal number of the element type, as its inverse", invertible(alpha))
             }
             Self::Softplus { beta, threshold } => {
-                check_range("beta", "positive and finite", beta > 0.0 && beta.is_finite())?;
+                let requirement = "positive, and a normal number of the element type as its inverse";
+                check_range("beta", requirement, beta > 0.0 && invertible(beta))?;
                 check_range("threshold", "a number", !threshold.is_nan())
             }
             Self::HardTanh { min, max } => {

@@ -155,7 +155,7 @@ pub enum Fan {
 /// assert_eq!(init::gain(Activation::LeakyRelu { slope: 1.0 }), Ok(1.0));
 /// ```
 pub fn gain(activation: Activation) -> Result<f64, Error> {
-    activation.check()?;
+    activation.check::<f64>()?;
     let leaky = |slope: f64| libm::sqrt(2.0 / (1.0 + slope * slope));
     match activation {
         Activation::Identity | Activation::Sigmoid => Ok(1.0),

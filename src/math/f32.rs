@@ -1,5 +1,4 @@
-//! The functions of `f32`, within 2 ULP with FMA and 4 without but for single inputs of `erfc` (2.28) and, without FMA,
-//! `normal` (4.13); no branches, no tables, at most one division.
+//! The functions of `f32`, within 2 ULP with FMA and 4 without; no branches, no tables, at most one division.
 //!
 //! The bounds in the docs are the largest errors seen: over all inputs of the critical intervals of tanh, softplus, erfc and
 //! the normal distribution, over every 127th input or more of the rest. `tests/accuracy.rs` judges by a prime stride of all 2³²

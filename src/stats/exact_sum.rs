@@ -50,6 +50,11 @@ impl ExactSum {
         }
     }
 
+    /// Whether 2⁴⁰ such sums and more can be merged; those of 2⁶⁴ blocks have none of the highest word.
+    pub(super) fn has_room(&self) -> bool {
+        self.words[WORDS - 1] == 0
+    }
+
     /// Adds all terms of another sum.
     pub(super) fn merge(&mut self, other: &Self) {
         let mut carry = 0;

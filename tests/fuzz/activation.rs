@@ -2,7 +2,7 @@
 
 use steadygrad::reference::{activation as reference, prelu as prelu_reference};
 
-use steadygrad::{Activation, ChannelShape, Level, PRelu};
+use steadygrad::{Activation, ChannelShape, Element, Level, PRelu};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 
@@ -37,11 +37,19 @@ fn activation<T: Bits>(reader: &mut Reader<'_>) {
         for ((&x, &dy), (&y, &dx)) in x.iter().zip(dy).zip(y.iter().zip(&dx)) {
             let (value, gradient) = (x.to_f64(), dy.to_f64());
             let case = (activation, level, x, dy);
-            assert_close(case, reference::forward(activation, value), y, tolerance(value));
+            assert_close(
+                case,
+                reference::forward(activation, value),
+                y,
+                forward_tolerance::<T>(activation, value),
+            );
             let derivative = reference::derivative(activation, value);
             // In `f64` the cubic of `GeluTanh` overflows in the formula.
             if (!derivative.is_nan() || value.is_nan()) && has_product(derivative, gradient) {
-                assert_close(case, reference::backward(activation, value, gradient), dx, tolerance(gradient));
+                let Tolerance { relative, absolute } = tolerance(gradient);
+                let tolerance =
+                    Tolerance { relative: relative + of_the_exponent(activation, value), absolute };
+                assert_close(case, reference::backward(activation, value, gradient), dx, tolerance);
             }
         }
     }
@@ -53,6 +61,25 @@ fn has_product(derivative: f64, dy: f64) -> bool {
     let (flat, steep) = (derivative.abs() < 1e-30, derivative.is_nan() || derivative.abs() >= 1e30);
     let (unbounded, vanishing) = (!dy.is_finite(), dy.abs() < 1e-30);
     !(flat && unbounded || steep && vanishing)
+}
+
+/// As [`tolerance`]; where x/α is subnormal, α multiplies what it has lost.
+fn forward_tolerance<T: Element>(activation: Activation, x: f64) -> Tolerance {
+    let Tolerance { relative, absolute } = tolerance(x);
+    let lost = match activation {
+        Activation::Celu { alpha } => 4.0 * alpha.abs() * T::min_positive_value().to_f64(),
+        _ => 0.0,
+    };
+    Tolerance { relative: relative + of_the_exponent(activation, x), absolute: absolute + lost }
+}
+
+/// The units that e^(x/α) is off where x/α is off by one of its own.
+fn of_the_exponent(activation: Activation, x: f64) -> f64 {
+    match activation {
+        // Beyond 1000 the power is 0 or ∞.
+        Activation::Celu { alpha } => (2.0 * x / alpha).abs().min(2000.0),
+        _ => 0.0,
+    }
 }
 
 /// A few units of the result, and of what it is computed from where the formula cancels.

@@ -2,7 +2,7 @@
 
 use num_traits::Float;
 
-use crate::loss::softmax::reference::{log_sum_exp, softmax_forward};
+use crate::loss::softmax::reference::{max, softmax_forward};
 
 /// `v_c = ((1 − ε) · q_c + ε/C) · w_c`: what class c of C counts; a class index t is the distribution `q_c = [c = t]`.
 pub fn target<F: Float>(probability: F, weight: F, smoothing: F, classes: F) -> F {
@@ -11,8 +11,11 @@ pub fn target<F: Float>(probability: F, weight: F, smoothing: F, classes: F) -> 
 
 /// `−Σ v_c · ln softmax(x)_c` over the classes that count.
 pub fn forward<F: Float>(x: &[F], v: &[F]) -> F {
-    let log_sum = log_sum_exp(x);
-    x.iter().zip(v).filter(|&(_, v)| *v != F::zero()).fold(F::zero(), |sum, (&x, &v)| sum + v * (log_sum - x))
+    let largest = max(x);
+    let log_sum = x.iter().fold(F::zero(), |sum, &x| sum + (x - largest).exp()).ln();
+    let counting = x.iter().zip(v).filter(|&(_, v)| *v != F::zero());
+    // Not (largest + log_sum) − x: beside a large logit that loses the logarithm.
+    counting.fold(F::zero(), |sum, (&x, &v)| sum + v * (log_sum - (x - largest)))
 }
 
 /// dx = Σ v · softmax(x) − v.

@@ -2,12 +2,6 @@
 
 use num_traits::Float;
 
-/// ln Σ eˣ = m + ln Σ eˣ⁻ᵐ with m = max x; NaN where any element is.
-pub fn log_sum_exp<F: Float>(x: &[F]) -> F {
-    let largest = max(x);
-    largest + x.iter().fold(F::zero(), |sum, &x| sum + (x - largest).exp()).ln()
-}
-
 /// y = eˣ / Σ eˣ.
 pub fn softmax_forward<F: Float>(x: &[F], y: &mut [F]) {
     let largest = max(x);
@@ -43,6 +37,6 @@ pub fn log_softmax_backward<F: Float>(y: &[F], dy: &[F], dx: &mut [F]) {
 }
 
 /// The largest element, NaN where any element is.
-fn max<F: Float>(x: &[F]) -> F {
+pub(crate) fn max<F: Float>(x: &[F]) -> F {
     x.iter().fold(F::neg_infinity(), |m, &x| if x.is_nan() || m.is_nan() { F::nan() } else { m.max(x) })
 }

@@ -211,6 +211,7 @@ impl NormPartial {
         partial.has_nan = words[2] & NAN_FLAG != 0;
         partial.has_infinity = words[2] & INFINITY_FLAG != 0;
         partial.sum.words.copy_from_slice(&words[3..]);
+        check_range("words", "those of a partial", partial.sum.has_room())?;
         Ok(partial)
     }
 }
