@@ -1,10 +1,10 @@
-//! `clip/clip_norm_forward`, `clip/clip_value_forward`: every level beside the plain scalar loop.
+//! `clip/clip_norm_forward`, `clip/clip_value_forward`, `clip/by_row`: every level beside the plain scalar loop.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use steadygrad::clip::{ClipNorm, ClipValue};
-use steadygrad::{Level, reference};
+use steadygrad::clip::{ClipAdaptive, ClipNorm, ClipPerSample, ClipValue};
+use steadygrad::{Level, RowShape, reference};
 
 const LEN: usize = 65_536;
 
@@ -62,5 +62,31 @@ fn clip_value_forward(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, clip_norm_forward, clip_value_forward);
+/// One tensor of 256 rows, as units and as samples.
+fn clip_by_row(c: &mut Criterion) {
+    let mut group = c.benchmark_group("clip/by_row");
+    group.throughput(Throughput::Elements(LEN as u64));
+    let shape = RowShape { rows: 256, cols: LEN / 256 };
+    let (params, mut grad, mut sum, mut norms) = (grad(), grad(), vec![0.0; shape.cols], vec![0.0; 256]);
+    for level in Level::available() {
+        group.bench_function(BenchmarkId::new(level.name(), "adaptive"), |b| {
+            let clip = ClipAdaptive { ratio: 0.999, ..ClipAdaptive::default() };
+            Level::scoped(level, || b.iter(|| clip.clip(shape, &params, black_box(&mut grad)).unwrap()))
+                .unwrap();
+        });
+        group.bench_function(BenchmarkId::new(level.name(), "per_sample"), |b| {
+            Level::scoped(level, || {
+                b.iter(|| {
+                    norms.fill(0.0);
+                    ClipPerSample::add_norms(shape, black_box(&params), &mut norms).unwrap();
+                    ClipPerSample::default().factors(&mut norms).unwrap();
+                    ClipPerSample::add_clipped(shape, &params, &norms, &mut sum).unwrap();
+                });
+            })
+            .unwrap();
+        });
+    }
+}
+
+criterion_group!(benches, clip_norm_forward, clip_value_forward, clip_by_row);
 criterion_main!(benches);

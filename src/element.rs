@@ -62,8 +62,10 @@ pub(crate) mod compiled {
     pub trait Kernels:
         crate::activation::Compiled
         + crate::activation::prelu::Compiled
+        + crate::clip::adaptive::Compiled
         + crate::clip::clip_norm::Compiled
         + crate::clip::clip_value::Compiled
+        + crate::clip::per_sample::Compiled
         + crate::loss::binary_cross_entropy_with_logits::Compiled
         + crate::loss::cross_entropy::Compiled
         + crate::loss::negative_log_likelihood::Compiled

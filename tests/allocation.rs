@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use steadygrad::clip::{ClipNorm, ClipValue};
+use steadygrad::clip::{AutoClip, ClipAdaptive, ClipNorm, ClipPerSample, ClipValue, NormHistory};
 use steadygrad::linear::{Dense, DenseGradients, DenseWeights};
 use steadygrad::loss::{
     BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
@@ -101,6 +101,24 @@ fn clip_and_step<T: Element>() {
     });
     assert_none("ClipNorm::measure", || {
         norm.measure(&[&grads]).unwrap();
+    });
+    assert_none("ClipNorm::clip_each", || {
+        norm.clip_each(&mut [&mut grads]).unwrap();
+    });
+    let (mut remembered, mut norms, mut sum) = ([0.0; 20], [0.0; 300], ramp::<T>(1000));
+    let mut history = NormHistory { buffer: &mut remembered, seen: 0 };
+    assert_none("AutoClip", || {
+        AutoClip::default().clip(&mut history, &mut [&mut grads]).unwrap();
+    });
+    let shape = RowShape { rows: 300, cols: 1000 };
+    assert_none("ClipAdaptive", || {
+        ClipAdaptive::default().clip(shape, &params, &mut grads).unwrap();
+    });
+    assert_none("ClipPerSample", || {
+        ClipPerSample::add_norms(shape, &grads, &mut norms).unwrap();
+        ClipPerSample::default().factors(&mut norms).unwrap();
+        ClipPerSample::add_clipped(shape, &grads, &norms, &mut sum).unwrap();
+        ClipPerSample::scale(shape, &norms, &mut grads).unwrap();
     });
     assert_none("ClipValue", || ClipValue { min: -0.1, max: 0.1 }.clip(&mut [&mut grads]).unwrap());
     for momentum in [Momentum::None, Momentum::Nesterov { momentum: 0.9 }] {

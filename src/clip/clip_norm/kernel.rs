@@ -1,7 +1,7 @@
-//! The product of a tensor and a factor.
+//! Products of a tensor and a factor.
 
 use crate::Element;
-use crate::simd::{self, Isa, Kernel, Vector};
+use crate::simd::{self, InOut, Isa, Kernel, Vector};
 use crate::stats::scale_by_power;
 
 /// A factor as the product of two, since it may be below the normal numbers of `T`.
@@ -39,9 +39,9 @@ impl<T: Element> Factor<T> {
 }
 
 /// `data = factor · data`.
-pub(super) struct Scale<'a, T> {
-    pub(super) factor: Factor<T>,
-    pub(super) data: &'a mut [T],
+pub(crate) struct Scale<'a, T> {
+    pub(crate) factor: Factor<T>,
+    pub(crate) data: &'a mut [T],
 }
 
 impl<T: Element> Kernel for Scale<'_, T> {
@@ -53,6 +53,27 @@ impl<T: Element> Kernel for Scale<'_, T> {
             self.data,
             #[inline(always)]
             |g: T::Vector<I>| self.factor.times(g),
+        );
+    }
+}
+
+/// `sum = sum + factor · x`.
+pub(crate) struct AddScaled<'a, T> {
+    pub(crate) factor: Factor<T>,
+    pub(crate) x: &'a [T],
+    pub(crate) sum: &'a mut [T],
+}
+
+impl<T: Element> Kernel for AddScaled<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        simd::map2(
+            isa,
+            self.x,
+            InOut::in_place(self.sum),
+            #[inline(always)]
+            |x: T::Vector<I>, sum| sum + self.factor.times(x),
         );
     }
 }

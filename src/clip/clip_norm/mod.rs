@@ -41,6 +41,16 @@ pub enum NonFinite {
     Propagate,
 }
 
+impl NonFinite {
+    /// [`Error::NonFinite`] of `argument` under that policy, where there is such a place.
+    pub(super) fn accept(self, argument: &'static str, place: Option<usize>) -> Result<(), Error> {
+        match place {
+            Some(index) if self == Self::Error => Err(Error::NonFinite { argument, index }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What clipping found and did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClipReport {
@@ -50,6 +60,22 @@ pub struct ClipReport {
     pub scale: f64,
     /// Position in the list of the first tensor with an element that is NaN or infinite.
     pub non_finite: Option<usize>,
+}
+
+impl ClipReport {
+    /// Of nothing.
+    pub(super) const NOTHING: Self = Self { norm: 0.0, scale: 1.0, non_finite: None };
+
+    /// What was found and done in both: the larger norm, the smaller scale, NaN where either is, and the first place.
+    pub(super) fn join(self, other: Self) -> Self {
+        let or_nan = |nan: bool, value| if nan { f64::NAN } else { value };
+        let first = |a: usize| other.non_finite.map_or(a, |b| a.min(b));
+        Self {
+            norm: or_nan(self.norm.is_nan() || other.norm.is_nan(), self.norm.max(other.norm)),
+            scale: or_nan(self.scale.is_nan() || other.scale.is_nan(), self.scale.min(other.scale)),
+            non_finite: self.non_finite.map(first).or(other.non_finite),
+        }
+    }
 }
 
 /// Scales all gradients by one factor so that their norm is at most `max_norm`: the direction of the step is kept.
@@ -107,11 +133,47 @@ impl ClipNorm {
     pub fn clip<T: Element>(&self, grads: &mut [&mut [T]]) -> Result<ClipReport, Error> {
         let mut partial = self.check()?;
         <T as norm_partial::Compiled>::add_mut(&mut partial, grads);
-        let Decision { report, factor } = self.decide::<T, _>(&partial, grads)?;
+        self.clip_to(&partial, grads)
+    }
+
+    /// [`clip`](Self::clip) of gradients whose norm is known.
+    pub(super) fn clip_to<T: Element>(
+        &self,
+        partial: &NormPartial,
+        grads: &mut [&mut [T]],
+    ) -> Result<ClipReport, Error> {
+        let Decision { report, factor } = self.decide::<T, _>(partial, grads)?;
         if let Some(factor) = factor {
             <T as Compiled>::scale(factor, grads);
         }
         Ok(report)
+    }
+
+    /// [`clip`](Self::clip) of each tensor of a list by its own norm.
+    ///
+    /// | argument | elements           | access                                                  |
+    /// |----------|--------------------|---------------------------------------------------------|
+    /// | `grads`  | any of each tensor | read; then read twice, and overwritten where over the limit |
+    ///
+    /// The report has the largest norm of a tensor and the smallest scale. Under [`NonFinite::Skip`] one tensor with a NaN
+    /// or an infinity leaves all as they are.
+    ///
+    /// # Errors
+    /// As [`clip`](Self::clip); then no tensor was written.
+    pub fn clip_each<T: Element>(&self, grads: &mut [&mut [T]]) -> Result<ClipReport, Error> {
+        self.check()?;
+        // All are looked at before the first is written.
+        let mut all = ClipReport::NOTHING;
+        for (index, grad) in grads.iter().enumerate() {
+            let report = Self { non_finite: NonFinite::Propagate, ..*self }.measure(&[&**grad])?;
+            all = all.join(ClipReport { non_finite: report.non_finite.map(|_| index), ..report });
+        }
+        self.non_finite.accept("grads", all.non_finite)?;
+        if all.non_finite.is_some() && self.non_finite == NonFinite::Skip {
+            return Ok(ClipReport { scale: 0.0, ..all });
+        }
+        grads.iter_mut().try_for_each(|grad| self.clip_one(grad).map(drop))?;
+        Ok(all)
     }
 
     /// [`clip`](Self::clip) of one tensor.
@@ -161,27 +223,33 @@ impl ClipNorm {
         partial: &NormPartial,
         grads: &[S],
     ) -> Result<Decision<T>, Error> {
-        let scaled = partial.scaled_norm();
-        let norm = scale_by_power(scaled.0, scaled.1);
-        if !partial.is_finite() {
+        let non_finite = (!partial.is_finite()).then(|| {
             let found = |grad: &S| <T as norm_partial::Compiled>::has_non_finite(grad.as_ref());
-            let index = grads.iter().position(found).unwrap_or(0);
-            let scale = match self.non_finite {
-                NonFinite::Error => return Err(Error::NonFinite { argument: "grads", index }),
-                NonFinite::Skip => 0.0,
-                NonFinite::Propagate => self.scale::<T>(norm, (norm, 0)),
-            };
-            let factor = (self.non_finite == NonFinite::Propagate).then(|| Factor::new(scale));
-            return Ok(Decision { report: ClipReport { norm, scale, non_finite: Some(index) }, factor });
-        }
+            grads.iter().position(found).unwrap_or(0)
+        });
+        self.non_finite.accept("grads", non_finite)?;
+        let Factored { norm, scale, factor } = self.factor(partial.scaled_norm());
+        let decision = if non_finite.is_some() && self.non_finite == NonFinite::Skip {
+            Decision { report: ClipReport { norm, scale: 0.0, non_finite }, factor: None }
+        } else {
+            Decision { report: ClipReport { norm, scale, non_finite }, factor }
+        };
+        Ok(decision)
+    }
+
+    /// What a norm of `m · 2^e` asks for.
+    pub(super) fn factor<T: Element>(&self, scaled: (f64, i32)) -> Factored<T> {
+        let norm = scale_by_power(scaled.0, scaled.1);
         let divisor = match self.rule {
             _ if norm.is_infinite() => scaled,
             ClipRule::Exact => (norm, 0),
             ClipRule::Torch { eps } => (norm + eps, 0),
         };
         let scale = self.scale::<T>(norm, divisor);
-        let factor = (scale != 1.0).then(|| Factor::quotient(self.max_norm, divisor));
-        Ok(Decision { report: ClipReport { norm, scale, non_finite: None }, factor })
+        let is_finite = scaled.0.is_finite();
+        let factor = || if is_finite { Factor::quotient(self.max_norm, divisor) } else { Factor::new(scale) };
+        let factor = (scale != 1.0).then(factor);
+        Factored { norm, scale, factor }
     }
 
     /// The factor, where the limit is divided by `m · 2^e`.
@@ -196,6 +264,13 @@ impl ClipNorm {
         };
         if is_one { 1.0 } else { quotient }
     }
+}
+
+/// A norm, the factor that is reported, and the factor to multiply by where that is not 1.
+pub(super) struct Factored<T> {
+    pub(super) norm: f64,
+    pub(super) scale: f64,
+    pub(super) factor: Option<Factor<T>>,
 }
 
 /// What is reported, and what the gradients are to be multiplied by.

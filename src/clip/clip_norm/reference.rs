@@ -19,3 +19,17 @@ pub fn clip<T: Float>(g: &mut [T], scale: T) {
         *g = *g * scale;
     }
 }
+
+/// What a unit's gradient may be long: `ratio · max(‖w‖, eps)`.
+pub fn adaptive_limit<T: Float>(ratio: T, weights: T, eps: T) -> T {
+    ratio * if weights < eps { eps } else { weights }
+}
+
+/// The percentile of numbers, interpolated linearly.
+pub fn percentile<T: Float>(sorted: &[T], percent: T) -> T {
+    let last = T::from(sorted.len() - 1).unwrap_or_else(T::nan);
+    let place = percent / T::from(100).unwrap_or_else(T::nan) * last;
+    let below = place.floor().to_usize().unwrap_or(0);
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (place - place.floor()) * (sorted[above] - sorted[below])
+}

@@ -30,6 +30,25 @@ impl<T: Element> Kernel for Accumulate<'_, T> {
     }
 }
 
+/// The 2-norm of a tensor as `(m, e)`: `m · 2^e`, which `f64` need not hold.
+pub(crate) struct Norm2<'a, T> {
+    pub(crate) x: &'a [T],
+}
+
+impl<T: Element> Kernel for Norm2<'_, T> {
+    type Output = (f64, i32);
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> (f64, i32) {
+        if self.x.len() <= NormPartial::BLOCK {
+            let (square, exponent) = sum_of_squares(isa, self.x);
+            return (num_traits::Float::sqrt(square), exponent / 2);
+        }
+        let mut partial = NormPartial::zero(Order::Two);
+        Accumulate { x: self.x, partial: &mut partial }.run(isa);
+        partial.scaled_norm()
+    }
+}
+
 /// The largest magnitude; NaN where any element is.
 pub(super) struct Largest<'a, T> {
     pub(super) block: &'a [T],
