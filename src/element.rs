@@ -74,6 +74,9 @@ pub(crate) mod compiled {
         + crate::init::Compiled
         + crate::math::Compiled
         + crate::optim::sgd::Compiled
+        + crate::recurrent::gru::Compiled
+        + crate::recurrent::lstm::Compiled
+        + crate::recurrent::rnn::Compiled
         + crate::stats::norm_partial::Compiled
         + crate::linear::Compiled
     {

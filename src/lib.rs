@@ -49,6 +49,7 @@ pub mod loss;
 pub mod math;
 pub mod optim;
 mod parallel;
+pub mod recurrent;
 pub mod shape;
 mod simd;
 pub mod stats;
@@ -80,5 +81,8 @@ pub mod reference {
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
     pub use crate::optim::sgd::reference as sgd;
+    pub use crate::recurrent::gru::reference as gru;
+    pub use crate::recurrent::lstm::reference as lstm;
+    pub use crate::recurrent::rnn::reference as rnn;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }

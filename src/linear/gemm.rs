@@ -106,7 +106,7 @@ impl GemmShape {
 }
 
 /// `Ok` where `actual >= expected`, else [`Error::Length`].
-pub(super) fn check_at_least(argument: &'static str, actual: usize, expected: usize) -> Result<(), Error> {
+pub(crate) fn check_at_least(argument: &'static str, actual: usize, expected: usize) -> Result<(), Error> {
     if actual >= expected { Ok(()) } else { Err(Error::Length { argument, expected, actual }) }
 }
 

@@ -15,6 +15,7 @@ mod portable;
 mod products;
 mod slices;
 mod tile;
+mod zip;
 
 use core::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -28,6 +29,7 @@ pub(crate) use slices::{
     load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
 pub(crate) use tile::{Left, MatrixMut, Right, multiply_tile, transpose_block};
+pub(crate) use zip::zip;
 
 /// The proof that the CPU has an instruction set, and the vectors that come with it.
 pub trait Isa: Copy + Send + Sync + 'static {

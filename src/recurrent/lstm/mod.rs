@@ -1,0 +1,366 @@
+//! Long short-term memory: a cell that its forget gate keeps, so that gradients reach far back.
+//!
+//! Hochreiter & Schmidhuber, "Long short-term memory", 1997; the forget gate of Gers, Schmidhuber & Cummins, 2000.
+
+pub(crate) mod kernel;
+pub mod reference;
+
+use super::sequence::{Biases, Order, block, block_mut, row_block, scratch_len};
+use super::{
+    Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
+};
+use crate::element::compiled_once;
+use crate::parallel::{self, Rows};
+use crate::shape::check_len;
+use crate::simd::{self, Active};
+use crate::{Element, Error};
+
+/// Gates of the cell.
+const GATES: usize = 4;
+
+/// The state between two steps: of a batch `batch · hidden` elements each.
+#[derive(Debug)]
+pub struct LstmState<'a, T> {
+    /// The output of the step before.
+    pub h: &'a mut [T],
+    /// The cell.
+    pub c: &'a mut [T],
+}
+
+impl<T> LstmState<'_, T> {
+    fn check(&self, names: [&'static str; 2], elements: usize) -> Result<(), Error> {
+        check_len(names[0], self.h.len(), elements)?;
+        check_len(names[1], self.c.len(), elements)
+    }
+}
+
+/// A layer of LSTM cells over whole sequences; `PyTorch`'s `LSTM` of one layer and one direction.
+///
+/// ```text
+/// [i, f, g, o] = x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh
+/// c' = σ(f)·c + σ(i)·tanh(g)
+/// h' = σ(o)·tanh(c')
+/// ```
+///
+/// # Examples
+/// ```
+/// use steadygrad::recurrent::{Lstm, LstmState, RecurrentWeights, SequenceShape};
+///
+/// let lstm = Lstm { inputs: 1, hidden: 1, ..Lstm::default() };
+/// let shape = SequenceShape { steps: 3, batch: 1 };
+/// // An open forget gate, a closed input gate: the cell remembers.
+/// let weights = RecurrentWeights {
+///     input: &[0.0_f32; 4],
+///     recurrent: &[0.0; 4],
+///     input_bias: Some(&[-50.0, 50.0, 0.0, 50.0]),
+///     recurrent_bias: None,
+/// };
+/// let packed = lstm.pack(weights)?;
+/// let (mut h, mut c, mut y) = ([0.0], [0.5], [0.0; 3]);
+/// let mut tape = vec![0.0; lstm.tape_len(shape)?];
+/// let mut scratch = vec![0.0; lstm.scratch_len::<f32>(shape)];
+/// let state = LstmState { h: &mut h, c: &mut c };
+/// lstm.forward(shape, &[1.0, 2.0, 3.0], &packed, state, &mut tape, &mut scratch, &mut y)?;
+/// assert_eq!((c, y), ([0.5], [0.5_f32.tanh(); 3]));
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Lstm {
+    /// Features of a step of the input.
+    pub inputs: usize,
+    /// Units, which are the features of the output.
+    pub hidden: usize,
+    /// Which way it goes through the sequence; [`Direction::Forward`] by default.
+    pub direction: Direction,
+}
+
+impl Lstm {
+    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: 4 · `hidden` rows, the gates in
+    /// the order i, f, g, o. After a step of the optimizer, [`PackedRecurrent::repack`] takes the new ones.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
+    pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
+        PackedRecurrent::new(self.sizes(), Biases::Joined, weights)
+    }
+
+    /// Elements of a tape: 5 of each unit, step and sequence, and the initial state.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] where they do not fit in `usize`.
+    pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
+        let values = shape.elements(self.hidden)?.checked_mul(GATES + 1);
+        let state = shape.state(self.hidden)?.checked_mul(2);
+        let sum = values.and_then(|values| values.checked_add(state?));
+        sum.ok_or(Error::Overflow { argument: "shape" })
+    }
+
+    /// Elements that `scratch` needs at least.
+    #[must_use]
+    pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
+        scratch_len::<T>(shape, self.sizes())
+    }
+
+    /// The outputs of all steps, and the final state.
+    ///
+    /// | argument  | elements                                        | access                                        |
+    /// |-----------|-------------------------------------------------|-----------------------------------------------|
+    /// | `x`       | `steps · batch · inputs`                        | read                                          |
+    /// | `weights` | packed                                          | read                                          |
+    /// | `state`   | `batch · hidden` each                           | read as the initial, overwritten with the final state |
+    /// | `tape`    | [`tape_len`](Self::tape_len)                    | overwritten, for the backward                 |
+    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)     | overwritten                                   |
+    /// | `y`       | `steps · batch · hidden`                        | overwritten                                   |
+    ///
+    /// A sequence cut in two, the state handed on, has the same bits as the whole, and a batch those of its rows. No steps
+    /// leave the state as it is.
+    ///
+    /// # Errors
+    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
+    /// another layer, [`Error::Overflow`] a product that does not fit in `usize`; then nothing was written.
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
+    pub fn forward<T: Element>(
+        &self,
+        shape: SequenceShape,
+        x: &[T],
+        weights: &PackedRecurrent<T>,
+        state: LstmState<'_, T>,
+        tape: &mut [T],
+        scratch: &mut [T],
+        y: &mut [T],
+    ) -> Result<(), Error> {
+        weights.check(self.inputs, self.hidden, GATES)?;
+        check_len("x", x.len(), shape.elements(self.inputs)?)?;
+        state.check(["state.h", "state.c"], shape.state(self.hidden)?)?;
+        check_len("tape", tape.len(), self.tape_len(shape)?)?;
+        self.check_scratch(shape, scratch)?;
+        check_len("y", y.len(), shape.elements(self.hidden)?)?;
+        if y.is_empty() {
+            return Ok(());
+        }
+        let (rows, width) = (shape.rows()?, shape.batch * self.hidden);
+        let Tape { h0, c0, gates, cells } = self.tape(shape, tape);
+        h0.copy_from_slice(state.h);
+        c0.copy_from_slice(state.c);
+        weights.project(rows, x, scratch, gates);
+        let order = self.order(shape);
+        for turn in 0..shape.steps {
+            let gates = block_mut(gates, GATES * width, order.at(turn));
+            let (h, h_before) = order.with_previous(y, width, turn, h0);
+            let (c, c_before) = order.with_previous(cells, width, turn, c0);
+            weights.add_step(shape.batch, h_before, scratch, gates);
+            <T as Compiled>::forward(self.hidden, gates, c_before, c, h);
+        }
+        let last = order.at(shape.steps - 1);
+        state.h.copy_from_slice(block(y, width, last));
+        state.c.copy_from_slice(block(cells, width, last));
+        Ok(())
+    }
+
+    /// The gradients through time, from those of the outputs and of the final state.
+    ///
+    /// | argument    | elements                                    | access                                                   |
+    /// |-------------|---------------------------------------------|----------------------------------------------------------|
+    /// | `values`    | as its fields say                           | read                                                     |
+    /// | `weights`   | packed                                      | read: those of the forward                               |
+    /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
+    /// | `dstate`    | `batch · hidden` each                       | read as the gradient of the final state, overwritten with that of the initial one |
+    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
+    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
+    ///
+    /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn backward<T: Element>(
+        &self,
+        shape: SequenceShape,
+        values: SequenceValues<'_, T>,
+        weights: &PackedRecurrent<T>,
+        tape: &mut [T],
+        dstate: LstmState<'_, T>,
+        scratch: &mut [T],
+        gradients: RecurrentGradients<'_, T>,
+    ) -> Result<(), Error> {
+        weights.check(self.inputs, self.hidden, GATES)?;
+        values.check(shape, self.inputs, self.hidden)?;
+        check_len("tape", tape.len(), self.tape_len(shape)?)?;
+        dstate.check(["dstate.h", "dstate.c"], shape.state(self.hidden)?)?;
+        self.check_scratch(shape, scratch)?;
+        gradients.check(shape, self.sizes())?;
+        if values.y.is_empty() {
+            if let Some(dx) = gradients.x {
+                dx.fill(T::zero());
+            }
+            return Ok(());
+        }
+        let width = shape.batch * self.hidden;
+        let Tape { h0, c0, gates, cells } = self.tape(shape, tape);
+        let order = self.order(shape);
+        for turn in (0..shape.steps).rev() {
+            let at = order.at(turn);
+            let gates = block_mut(gates, GATES * width, at);
+            let cells = (order.previous(cells, width, turn, c0), block(cells, width, at));
+            let dh = (block(values.dy, width, at), &*dstate.h);
+            <T as Compiled>::backward(self.hidden, gates, cells, dh, dstate.c);
+            weights.step_backward(shape.batch, gates, T::zero(), scratch, dstate.h);
+        }
+        weights.gradients(order, shape.batch, (values.x, values.y, h0), (gates, gates), scratch, gradients);
+        Ok(())
+    }
+
+    fn sizes(&self) -> (usize, usize, usize) {
+        (self.inputs, self.hidden, GATES)
+    }
+
+    fn order(&self, shape: SequenceShape) -> Order {
+        Order { steps: shape.steps, direction: self.direction }
+    }
+
+    fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
+        crate::linear::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
+    }
+
+    fn tape<'a, T>(&self, shape: SequenceShape, tape: &'a mut [T]) -> Tape<'a, T> {
+        let width = shape.batch * self.hidden;
+        let (h0, rest) = tape.split_at_mut(width);
+        let (c0, rest) = rest.split_at_mut(width);
+        let (gates, cells) = rest.split_at_mut(GATES * shape.steps * width);
+        Tape { h0, c0, gates, cells }
+    }
+}
+
+/// What a forward leaves for its backward.
+struct Tape<'a, T> {
+    h0: &'a mut [T],
+    c0: &'a mut [T],
+    gates: &'a mut [T],
+    cells: &'a mut [T],
+}
+
+/// The element-wise part of an LSTM step, for crates with products of their own.
+///
+/// # Examples
+/// ```
+/// use steadygrad::recurrent::LstmGates;
+///
+/// let mut gates = [0.0_f64, 100.0, 0.0, 100.0]; // i, f, g, o before their activations
+/// let (mut c, mut h) = ([0.0], [0.0]);
+/// LstmGates { hidden: 1 }.forward(1, &mut gates, &[2.0], &mut c, &mut h)?;
+/// assert_eq!((c, h), ([2.0], [2.0_f64.tanh()]));
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LstmGates {
+    /// Units.
+    pub hidden: usize,
+}
+
+impl LstmGates {
+    /// The gates after their activations, the new cell and the output.
+    ///
+    /// | argument   | elements             | access                                                         |
+    /// |------------|----------------------|----------------------------------------------------------------|
+    /// | `gates`    | `batch · 4 · hidden` | read as the sums before the activations, overwritten with the activated gates |
+    /// | `c_before` | `batch · hidden`     | read                                                           |
+    /// | `c`        | `batch · hidden`     | overwritten                                                    |
+    /// | `h`        | `batch · hidden`     | overwritten                                                    |
+    ///
+    /// # Errors
+    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::Overflow`] a product that
+    /// does not fit in `usize`; then nothing was written.
+    pub fn forward<T: Element>(
+        &self,
+        batch: usize,
+        gates: &mut [T],
+        c_before: &[T],
+        c: &mut [T],
+        h: &mut [T],
+    ) -> Result<(), Error> {
+        let elements = self.check(batch, gates)?;
+        check_len("c_before", c_before.len(), elements)?;
+        check_len("c", c.len(), elements)?;
+        check_len("h", h.len(), elements)?;
+        if elements > 0 {
+            <T as Compiled>::forward(self.hidden, gates, c_before, c, h);
+        }
+        Ok(())
+    }
+
+    /// The gradients of the sums before the activations, and of the old cell.
+    ///
+    /// | argument   | elements             | access                                                                |
+    /// |------------|----------------------|-----------------------------------------------------------------------|
+    /// | `gates`    | `batch · 4 · hidden` | read: the activated gates; overwritten with the gradients of the sums |
+    /// | `c_before` | `batch · hidden`     | read                                                                  |
+    /// | `c`        | `batch · hidden`     | read: the new cell                                                    |
+    /// | `dy`, `dh` | `batch · hidden`     | read: their sum is the gradient of the output                         |
+    /// | `dc`       | `batch · hidden`     | read as the gradient of the new cell, overwritten with that of the old one |
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn backward<T: Element>(
+        &self,
+        batch: usize,
+        gates: &mut [T],
+        (c_before, c): (&[T], &[T]),
+        (dy, dh): (&[T], &[T]),
+        dc: &mut [T],
+    ) -> Result<(), Error> {
+        let elements = self.check(batch, gates)?;
+        let slices = [("c_before", c_before), ("c", c), ("dy", dy), ("dh", dh), ("dc", &*dc)];
+        slices.into_iter().try_for_each(|(name, slice)| check_len(name, slice.len(), elements))?;
+        if elements > 0 {
+            <T as Compiled>::backward(self.hidden, gates, (c_before, c), (dy, dh), dc);
+        }
+        Ok(())
+    }
+
+    /// `batch · hidden`.
+    fn check<T>(&self, batch: usize, gates: &[T]) -> Result<usize, Error> {
+        let elements = batch.checked_mul(self.hidden);
+        let all = elements.and_then(|elements| elements.checked_mul(GATES));
+        let (Some(elements), Some(all)) = (elements, all) else {
+            return Err(Error::Overflow { argument: "gates" });
+        };
+        check_len("gates", gates.len(), all)?;
+        Ok(elements)
+    }
+}
+
+compiled_once! {
+    fn forward(hidden: usize, gates: &mut [Self], before: &[Self], c: &mut [Self], h: &mut [Self]) = forward_all;
+    fn backward(
+        hidden: usize,
+        gates: &mut [Self],
+        cells: (&[Self], &[Self]),
+        dh: (&[Self], &[Self]),
+        dc: &mut [Self],
+    ) = backward_all;
+}
+
+fn forward_all<T: Element>(hidden: usize, gates: &mut [T], before: &[T], c: &mut [T], h: &mut [T]) {
+    let active = Active::current();
+    let gates = Rows { data: gates, width: GATES * hidden };
+    let cells = (Rows { data: before, width: hidden }, Rows { data: c, width: hidden });
+    let rows = (gates, cells, Rows { data: h, width: hidden });
+    parallel::for_each(rows, row_block(hidden), |(gates, (before, c), h)| {
+        simd::dispatch(active, kernel::Forward { gates, before, c, h });
+    });
+}
+
+fn backward_all<T: Element>(
+    hidden: usize,
+    gates: &mut [T],
+    (before, c): (&[T], &[T]),
+    (dy, dh): (&[T], &[T]),
+    dc: &mut [T],
+) {
+    let active = Active::current();
+    let gates = (Rows { data: gates, width: GATES * hidden }, Rows { data: dc, width: hidden });
+    let row = |data| Rows { data, width: hidden };
+    let rows = (gates, (row(before), row(c)), (row(dy), row(dh)));
+    parallel::for_each(rows, row_block(hidden), |((gates, dc), (before, c), (dy, dh))| {
+        simd::dispatch(active, kernel::Backward { gates, before, c, dy, dh, dc });
+    });
+}

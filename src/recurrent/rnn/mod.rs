@@ -1,0 +1,220 @@
+//! The plain recurrent network: the patient. Its gradient is multiplied by the same matrix at every step back, and so
+//! vanishes or explodes with their number.
+//!
+//! Elman, "Finding structure in time", 1990; the disease by Bengio, Simard & Frasconi, "Learning long-term dependencies with
+//! gradient descent is difficult", 1994.
+
+pub(crate) mod kernel;
+pub mod reference;
+
+use super::sequence::{Biases, Order, block, block_mut, scratch_len};
+use super::{
+    Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
+};
+use crate::element::compiled_once;
+use crate::parallel::{self, PARALLEL_BLOCK};
+use crate::shape::check_len;
+use crate::simd::{self, Active};
+use crate::{Activation, Element, Error};
+
+/// What the sums of a plain recurrent cell go through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RnnActivation {
+    /// tanh.
+    #[default]
+    Tanh,
+    /// max(·, 0).
+    Relu,
+}
+
+/// A layer of plain recurrent cells over whole sequences; `PyTorch`'s `RNN` of one layer and one direction.
+///
+/// ```text
+/// h' = f(x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh)
+/// ```
+///
+/// # Examples
+/// ```
+/// use steadygrad::recurrent::{RecurrentWeights, Rnn, RnnActivation, SequenceShape};
+///
+/// let rnn = Rnn { inputs: 1, hidden: 1, activation: RnnActivation::Relu, ..Rnn::default() };
+/// let shape = SequenceShape { steps: 3, batch: 1 };
+/// let weights = RecurrentWeights {
+///     input: &[1.0_f32],
+///     recurrent: &[2.0],
+///     input_bias: None,
+///     recurrent_bias: None,
+/// };
+/// let packed = rnn.pack(weights)?;
+/// let (mut h, mut y) = ([0.0], [0.0; 3]);
+/// let mut tape = vec![0.0; rnn.tape_len(shape)?];
+/// let mut scratch = vec![0.0; rnn.scratch_len::<f32>(shape)];
+/// rnn.forward(shape, &[1.0, 0.0, 0.0], &packed, &mut h, &mut tape, &mut scratch, &mut y)?;
+/// assert_eq!(y, [1.0, 2.0, 4.0]); // explodes
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rnn {
+    /// Features of a step of the input.
+    pub inputs: usize,
+    /// Units, which are the features of the output.
+    pub hidden: usize,
+    /// What the sums go through; [`RnnActivation::Tanh`] by default.
+    pub activation: RnnActivation,
+    /// Which way it goes through the sequence; [`Direction::Forward`] by default.
+    pub direction: Direction,
+}
+
+impl Rnn {
+    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them. After a step of the optimizer,
+    /// [`PackedRecurrent::repack`] takes the new ones.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
+    pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
+        PackedRecurrent::new(self.sizes(), Biases::Joined, weights)
+    }
+
+    /// Elements of a tape: one of each unit, step and sequence, and the initial state.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] where they do not fit in `usize`.
+    pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
+        let values = shape.elements(self.hidden)?.checked_add(shape.state(self.hidden)?);
+        values.ok_or(Error::Overflow { argument: "shape" })
+    }
+
+    /// Elements that `scratch` needs at least.
+    #[must_use]
+    pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
+        scratch_len::<T>(shape, self.sizes())
+    }
+
+    /// The outputs of all steps, and the final state.
+    ///
+    /// | argument  | elements                                        | access                                        |
+    /// |-----------|-------------------------------------------------|-----------------------------------------------|
+    /// | `x`       | `steps · batch · inputs`                        | read                                          |
+    /// | `weights` | packed                                          | read                                          |
+    /// | `state`   | `batch · hidden`                                | read as the initial, overwritten with the final state |
+    /// | `tape`    | [`tape_len`](Self::tape_len)                    | its initial state overwritten, for the backward |
+    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)     | overwritten                                   |
+    /// | `y`       | `steps · batch · hidden`                        | overwritten                                   |
+    ///
+    /// A sequence cut in two, the state handed on, has the same bits as the whole, and a batch those of its rows. No steps
+    /// leave the state as it is.
+    ///
+    /// # Errors
+    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
+    /// another layer, [`Error::Overflow`] a product that does not fit in `usize`; then nothing was written.
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
+    pub fn forward<T: Element>(
+        &self,
+        shape: SequenceShape,
+        x: &[T],
+        weights: &PackedRecurrent<T>,
+        state: &mut [T],
+        tape: &mut [T],
+        scratch: &mut [T],
+        y: &mut [T],
+    ) -> Result<(), Error> {
+        weights.check(self.inputs, self.hidden, 1)?;
+        check_len("x", x.len(), shape.elements(self.inputs)?)?;
+        check_len("state", state.len(), shape.state(self.hidden)?)?;
+        check_len("tape", tape.len(), self.tape_len(shape)?)?;
+        self.check_scratch(shape, scratch)?;
+        check_len("y", y.len(), shape.elements(self.hidden)?)?;
+        if y.is_empty() {
+            return Ok(());
+        }
+        let (rows, width, order) = (shape.rows()?, shape.batch * self.hidden, self.order(shape));
+        let (h0, _) = tape.split_at_mut(width);
+        h0.copy_from_slice(state);
+        weights.project(rows, x, scratch, y);
+        let activation = match self.activation {
+            RnnActivation::Tanh => Activation::Tanh,
+            RnnActivation::Relu => Activation::Relu,
+        };
+        for turn in 0..shape.steps {
+            let (h, before) = order.with_previous(y, width, turn, h0);
+            weights.add_step(shape.batch, before, scratch, h);
+            activation.forward_in_place(h)?;
+        }
+        state.copy_from_slice(block(y, width, order.at(shape.steps - 1)));
+        Ok(())
+    }
+
+    /// The gradients through time, from those of the outputs and of the final state.
+    ///
+    /// | argument    | elements                                    | access                                                   |
+    /// |-------------|---------------------------------------------|----------------------------------------------------------|
+    /// | `values`    | as its fields say                           | read                                                     |
+    /// | `weights`   | packed                                      | read: those of the forward                               |
+    /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
+    /// | `dstate`    | `batch · hidden`                            | read as the gradient of the final state, overwritten with that of the initial one |
+    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
+    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
+    ///
+    /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn backward<T: Element>(
+        &self,
+        shape: SequenceShape,
+        values: SequenceValues<'_, T>,
+        weights: &PackedRecurrent<T>,
+        tape: &mut [T],
+        dstate: &mut [T],
+        scratch: &mut [T],
+        gradients: RecurrentGradients<'_, T>,
+    ) -> Result<(), Error> {
+        weights.check(self.inputs, self.hidden, 1)?;
+        values.check(shape, self.inputs, self.hidden)?;
+        check_len("tape", tape.len(), self.tape_len(shape)?)?;
+        check_len("dstate", dstate.len(), shape.state(self.hidden)?)?;
+        self.check_scratch(shape, scratch)?;
+        gradients.check(shape, self.sizes())?;
+        if values.y.is_empty() {
+            if let Some(dx) = gradients.x {
+                dx.fill(T::zero());
+            }
+            return Ok(());
+        }
+        let (width, order) = (shape.batch * self.hidden, self.order(shape));
+        let (h0, sums) = tape.split_at_mut(width);
+        for turn in (0..shape.steps).rev() {
+            let at = order.at(turn);
+            let (h, dy, da) =
+                (block(values.y, width, at), block(values.dy, width, at), block_mut(sums, width, at));
+            <T as Compiled>::backward(self.activation, h, (dy, dstate), da);
+            weights.step_backward(shape.batch, da, T::zero(), scratch, dstate);
+        }
+        weights.gradients(order, shape.batch, (values.x, values.y, h0), (sums, sums), scratch, gradients);
+        Ok(())
+    }
+
+    fn sizes(&self) -> (usize, usize, usize) {
+        (self.inputs, self.hidden, 1)
+    }
+
+    fn order(&self, shape: SequenceShape) -> Order {
+        Order { steps: shape.steps, direction: self.direction }
+    }
+
+    fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
+        crate::linear::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
+    }
+}
+
+compiled_once! {
+    fn backward(activation: RnnActivation, h: &[Self], gradients: (&[Self], &[Self]), da: &mut [Self])
+        = backward_all;
+}
+
+fn backward_all<T: Element>(activation: RnnActivation, h: &[T], (dy, dh): (&[T], &[T]), da: &mut [T]) {
+    let active = Active::current();
+    parallel::for_each(((h, dy), dh, da), PARALLEL_BLOCK, |((h, dy), dh, da)| {
+        simd::dispatch(active, kernel::Backward { activation, h, dy, dh, da });
+    });
+}
