@@ -47,6 +47,7 @@ pub mod init;
 pub mod linear;
 pub mod loss;
 pub mod math;
+pub mod norm;
 pub mod optim;
 mod parallel;
 pub mod shape;
@@ -62,6 +63,7 @@ pub use error::Error;
 pub use gradcheck::GradCheck;
 pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
+pub use norm::{LayerNorm, RmsNorm};
 pub use rand_core;
 pub use shape::{ChannelShape, RowShape, WeightShape};
 pub use simd::Level;
@@ -79,6 +81,8 @@ pub mod reference {
     pub use crate::loss::pointwise::reference as pointwise;
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
+    pub use crate::norm::layer_norm::reference as layer_norm;
+    pub use crate::norm::rms_norm::reference as rms_norm;
     pub use crate::optim::sgd::reference as sgd;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }
