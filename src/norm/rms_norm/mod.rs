@@ -57,10 +57,10 @@ impl RmsNorm {
     /// use steadygrad::norm::{Affine, RmsNorm};
     /// use steadygrad::RowShape;
     ///
-    /// let (norm, gain) = (RmsNorm { eps: 0.0 }, Affine { gamma: Some(&[1.0, 10.0]), beta: None });
-    /// let (mut rstd, mut y) = ([0.0; 1], [0.0_f64; 2]);
-    /// norm.forward(RowShape { rows: 1, cols: 2 }, &[2.0, 14.0], gain, &mut rstd, &mut y)?;
-    /// assert_eq!((rstd, y), ([0.1], [0.2, 14.0])); // √((4 + 196) / 2) = 10
+    /// let (norm, gain) = (RmsNorm { eps: 0.0 }, Affine { gamma: Some(&[1.0, 1.0, 1.0, 10.0]), beta: None });
+    /// let (mut rstd, mut y) = ([0.0; 1], [0.0_f64; 4]);
+    /// norm.forward(RowShape { rows: 1, cols: 4 }, &[0.0, 0.0, 0.0, -4.0], gain, &mut rstd, &mut y)?;
+    /// assert_eq!((rstd, y), ([0.5], [0.0, 0.0, 0.0, -20.0])); // √(16 / 4) = 2
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
     pub fn forward<T: Element>(
