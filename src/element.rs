@@ -73,6 +73,8 @@ pub(crate) mod compiled {
         + crate::loss::softmax::Compiled
         + crate::init::Compiled
         + crate::math::Compiled
+        + crate::norm::layer_norm::Compiled
+        + crate::norm::rms_norm::Compiled
         + crate::optim::sgd::Compiled
         + crate::recurrent::gru::Compiled
         + crate::recurrent::lstm::Compiled

@@ -6,6 +6,11 @@ use crate::simd::InOut;
 /// about ten microseconds, in which one thread moves 256 KiB from L2.
 pub(crate) const PARALLEL_BLOCK: usize = 32 * 1024;
 
+/// Rows that are worth a task of their own.
+pub(crate) fn row_block(cols: usize) -> usize {
+    PARALLEL_BLOCK.div_ceil(cols)
+}
+
 /// Data that can be cut in two, such as slices or several slices side by side.
 pub(crate) trait Split: Sized + Send {
     /// Number of places to cut plus one.
@@ -49,6 +54,16 @@ impl<A: Split, B: Split> Split for (A, B) {
     fn split_at(self, mid: usize) -> (Self, Self) {
         let ((a, c), (b, d)) = (self.0.split_at(mid), self.1.split_at(mid));
         ((a, b), (c, d))
+    }
+}
+
+/// Data that may be missing, beside data that is not.
+impl<S: Split> Split for Option<S> {
+    fn len(&self) -> usize {
+        self.as_ref().map_or(0, Split::len)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        self.map(|data| data.split_at(mid)).unzip()
     }
 }
 
@@ -166,6 +181,48 @@ pub(crate) fn reduce<S: Split, R: Send>(
     }
     let parallel = data.len() > block && threads() > 1;
     halve(data, block, parallel, &f, &merge)
+}
+
+/// As [`reduce`] with results of `width` numbers each, which `f` leaves in a slot of `slots` for each block: the merge
+/// of all is in the first.
+///
+/// # Panics
+/// Where `slots` has fewer than `width` numbers a block.
+pub(crate) fn reduce_slots<S: Split>(
+    data: S,
+    block: usize,
+    slots: &mut [f64],
+    width: usize,
+    f: impl Fn(S, &mut [f64]) + Sync,
+    merge: impl Fn(&mut [f64], &[f64]) + Sync,
+) {
+    struct Plan<F, M> {
+        block: usize,
+        width: usize,
+        parallel: bool,
+        f: F,
+        merge: M,
+    }
+    fn halve<S: Split>(
+        data: S,
+        slots: &mut [f64],
+        plan: &Plan<impl Fn(S, &mut [f64]) + Sync, impl Fn(&mut [f64], &[f64]) + Sync>,
+    ) {
+        let Some(mid) = middle(data.len(), plan.block) else {
+            return (plan.f)(data, &mut slots[..plan.width]);
+        };
+        let (first, second) = data.split_at(mid);
+        let (a, b) = slots.split_at_mut(mid / plan.block * plan.width);
+        if plan.parallel {
+            join(|| halve(first, a, plan), || halve(second, b, plan));
+        } else {
+            halve(first, a, plan);
+            halve(second, b, plan);
+        }
+        (plan.merge)(&mut a[..plan.width], &b[..plan.width]);
+    }
+    let parallel = data.len() > block && threads() > 1;
+    halve(data, slots, &Plan { block, width, parallel, f, merge });
 }
 
 /// Adds pieces of `data` of about `block` to `total`, for sums without rounding: a thread adds to the one it has,

@@ -7,6 +7,11 @@ pub(crate) fn check_len(argument: &'static str, actual: usize, expected: usize) 
     if actual == expected { Ok(()) } else { Err(Error::Length { argument, expected, actual }) }
 }
 
+/// `Ok` where `actual >= expected`, else [`Error::Length`] for `argument`, which is scratch.
+pub(crate) fn check_at_least(argument: &'static str, actual: usize, expected: usize) -> Result<(), Error> {
+    if actual >= expected { Ok(()) } else { Err(Error::Length { argument, expected, actual }) }
+}
+
 /// `Ok` where `holds`, else [`Error::OutOfRange`]. Write conditions so that NaN makes them false.
 pub(crate) fn check_range(
     argument: &'static str,
@@ -14,6 +19,15 @@ pub(crate) fn check_range(
     holds: bool,
 ) -> Result<(), Error> {
     if holds { Ok(()) } else { Err(Error::OutOfRange { argument, requirement }) }
+}
+
+/// Checks the lengths of slices of whole rows, and that the rows have elements.
+pub(crate) fn check_rows(shape: RowShape, slices: &[(&'static str, usize)]) -> Result<(), Error> {
+    let elements = shape.elements()?;
+    if shape.cols == 0 && shape.rows > 0 {
+        return Err(Error::Empty { dimension: "cols" });
+    }
+    slices.iter().try_for_each(|&(argument, len)| check_len(argument, len, elements))
 }
 
 /// A row-major matrix without gaps: `rows · cols` elements.

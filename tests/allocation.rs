@@ -9,6 +9,7 @@ use steadygrad::loss::{
     BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
     Targets,
 };
+use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
 use steadygrad::optim::{Gradients, Momentum, Sgd};
 use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
 
@@ -193,6 +194,35 @@ fn dense<T: Element>() {
 fn allocation_none_in_dense() {
     dense::<f32>();
     dense::<f64>();
+}
+
+fn row_norm<T: Element>() {
+    let shape = RowShape { rows: 300, cols: 1000 };
+    let (x, gamma, dy, mut out) = (ramp::<T>(LEN), ramp::<T>(1000), ramp::<T>(LEN), ramp::<T>(LEN));
+    let (mut mean, mut rstd) = (ramp::<f64>(300), ramp::<f64>(300));
+    let (mut dgamma, mut dbeta) = (ramp::<T>(1000), ramp::<T>(1000));
+    let (layer_norm, rms_norm) = (LayerNorm::default(), RmsNorm::default());
+    let mut scratch = ramp::<f64>(layer_norm.backward_scratch_len(shape));
+    let affine = Affine { gamma: Some(&gamma), beta: Some(&gamma) };
+    assert_none("LayerNorm::forward", || {
+        layer_norm.forward(shape, &x, affine, &mut mean, &mut rstd, &mut out).unwrap();
+    });
+    assert_none("LayerNorm::backward", || {
+        let gradients = NormGradients { input: &mut out, gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
+        let saved = SavedRows { x: &x, mean: &mean, rstd: &rstd };
+        layer_norm.backward(shape, &dy, Some(&gamma), saved, &mut scratch, gradients).unwrap();
+    });
+    assert_none("RmsNorm::forward", || rms_norm.forward(shape, &x, affine, &mut rstd, &mut out).unwrap());
+    assert_none("RmsNorm::backward", || {
+        let gradients = NormGradients { input: &mut out, gamma: Some(&mut dgamma), beta: None };
+        rms_norm.backward(shape, &dy, Some(&gamma), (&x, &rstd), &mut scratch, gradients).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_row_norm() {
+    row_norm::<f32>();
+    row_norm::<f64>();
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod fuzz {
     pub(crate) mod math;
     pub(crate) mod optim;
     pub(crate) mod reader;
+    pub(crate) mod row_norm;
     pub(crate) mod stats;
 }
 
@@ -67,6 +68,11 @@ fn optim() {
 #[test]
 fn stats() {
     run_all("stats", fuzz::stats::run);
+}
+
+#[test]
+fn row_norm() {
+    run_all("row_norm", fuzz::row_norm::run);
 }
 
 #[test]

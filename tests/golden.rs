@@ -8,6 +8,7 @@ mod golden {
     pub(crate) mod linear;
     pub(crate) mod loss;
     pub(crate) mod optim;
+    pub(crate) mod row_norm;
 }
 
 #[test]
@@ -20,6 +21,12 @@ fn golden_activation() {
 fn golden_clip() {
     golden::clip::check::<f64>();
     golden::clip::check::<f32>();
+}
+
+#[test]
+fn golden_row_norm() {
+    golden::row_norm::check::<f64>();
+    golden::row_norm::check::<f32>();
 }
 
 #[test]

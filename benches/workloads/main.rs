@@ -9,6 +9,7 @@
 
 mod act;
 mod clip;
+mod layer_norm;
 mod linear;
 mod lists;
 mod optim;
@@ -43,6 +44,8 @@ type Family = (fn() -> Vec<String>, fn(&Bench, &[&str]) -> Option<()>);
 /// By the first part of the name.
 const FAMILIES: &[(&str, Family)] = &[
     ("act", (act::names, act::run)),
+    ("layer_norm", (layer_norm::names, layer_norm::run)),
+    ("rms_norm", (Vec::new, layer_norm::run)),
     ("linear", (linear::names, linear::run)),
     ("gemm", (linear::gemm_names, linear::run_gemm)),
     ("clip_norm", (clip::names, clip::run)),

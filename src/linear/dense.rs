@@ -1,9 +1,8 @@
 //! [`Dense`]: the fully connected layer.
 
-use super::gemm::{check_at_least, check_dense};
+use super::gemm::check_dense;
 use super::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, Start};
-use crate::shape::check_len;
-use crate::shape::check_range;
+use crate::shape::{check_at_least, check_len, check_range};
 use crate::{Element, Epilogue, Error};
 
 /// A fully connected layer, `PyTorch`'s `Linear`.

@@ -1,7 +1,7 @@
 //! [`Gemm`]: C = α·op(A)·op(B) + β·C.
 
 use super::{Compiled, Factor, PackedMatrix, Product, Start, schedule};
-use crate::shape::{check_len, check_range};
+use crate::shape::{check_at_least, check_len, check_range};
 use crate::{Element, Epilogue, Error};
 
 /// Whether a factor is used as it is stored or transposed.
@@ -103,11 +103,6 @@ impl GemmShape {
         check_at_least("scratch", scratch.len(), self.scratch_len::<T>())?;
         check_strided("c", c.len(), self.m, self.n, self.c_stride)
     }
-}
-
-/// `Ok` where `actual >= expected`, else [`Error::Length`].
-pub(crate) fn check_at_least(argument: &'static str, actual: usize, expected: usize) -> Result<(), Error> {
-    if actual >= expected { Ok(()) } else { Err(Error::Length { argument, expected, actual }) }
 }
 
 /// The product of two matrices, added to a third.

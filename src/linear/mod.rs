@@ -12,7 +12,6 @@ pub mod reference;
 mod schedule;
 
 pub use dense::{Dense, DenseGradients, DenseWeights};
-pub(crate) use gemm::check_at_least;
 pub use gemm::{Gemm, GemmShape, MatrixLayout, Transpose};
 pub(crate) use kernel::Start;
 pub use packed::PackedMatrix;

@@ -127,6 +127,61 @@ pub(crate) fn map_products<I: Isa, T: Element, S: Source<T>, const N: usize>(
     (sums[0] + sums[1]).sum()
 }
 
+/// Σ `left · right` of each of the pairs `[left, right]` that `f` makes, with products and sums in `f64`.
+///
+/// `f` of zeros must make pairs of which one is zero: the lanes past the end are zero. The sums' order is that of
+/// [`map_products`].
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline(always)]
+pub(crate) fn sum_products<I: Isa, T: Element, const N: usize, const M: usize>(
+    isa: I,
+    x: [&[T]; N],
+    f: impl Fn([T::Vector<I>; N]) -> [[T::Vector<I>; 2]; M],
+) -> [f64; M] {
+    let (lanes, len) = (T::Vector::<I>::LANES, x[0].len());
+    for x in x {
+        assert_eq!(x.len(), len);
+    }
+    let halves = lanes / I::F64::LANES;
+    let zero = splat(isa, T::zero());
+    let mut sums = [[splat(isa, 0.0); 2]; M];
+    let mut add = inlined(
+        #[inline(always)]
+        |vectors| {
+            let pairs = f(vectors);
+            for m in 0..M {
+                let left = T::widen(isa, [pairs[m][0], zero, zero, zero]);
+                let right = T::widen(isa, [pairs[m][1], zero, zero, zero]);
+                for k in 0..halves {
+                    sums[m][k] = left[k].mul_add(right[k], sums[m][k]);
+                }
+            }
+        },
+    );
+    let mut vectors = [zero; N];
+    let mut at = 0;
+    while at + lanes <= len {
+        for k in 0..N {
+            vectors[k] = load(isa, &x[k][at..at + lanes]);
+        }
+        add(vectors);
+        at += lanes;
+    }
+    if at < len {
+        for k in 0..N {
+            vectors[k] = load_partial(isa, &x[k][at..]);
+        }
+        add(vectors);
+    }
+    let mut totals = [0.0; M];
+    for m in 0..M {
+        totals[m] = (sums[m][0] + sums[m][1]).sum();
+    }
+    totals
+}
+
 /// Set in the first `count` lanes.
 #[inline(always)]
 fn first_lanes<I: Isa, T: Element>(isa: I, count: usize) -> <T::Vector<I> as Vector>::Mask {

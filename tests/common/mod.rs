@@ -32,6 +32,8 @@ pub(crate) mod tolerance {
     pub(crate) const LOSS: f64 = 8.0;
     /// An element of a loss's gradient, in epsilons relative to the magnitudes of its terms.
     pub(crate) const LOSS_GRADIENT: f64 = 4.0;
+    /// An element that a norm gives or its gradient, in epsilons relative to the magnitudes of its terms.
+    pub(crate) const NORM: f64 = 6.0;
 }
 
 /// Runs `body` at every level this CPU has.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes PyTorch's outputs and gradients in f64 to activation.json, loss.json, linear.json, clip.json and optim.json.
+"""Writes PyTorch's outputs and gradients in f64 to activation.json, loss.json, linear.json, clip.json, optim.json and
+row_norm.json.
 
     pip install torch==2.15.0 numpy && python tests/golden/make.py
 
@@ -289,8 +290,31 @@ def optimizers():
                    dict(weights=after, **({} if buffer is None else dict(momentum=buffer))))
 
 
+# ---------------------------------------------------------------------------------------------------- row norms
+def row_norm(op, f, parameters, x, gamma, beta, dy, special=False):
+    given = {k: v.clone().requires_grad_() for k, v in dict(x=x, gamma=gamma, beta=beta).items() if v is not None}
+    y = f(given["x"], given.get("gamma"), given.get("beta"))
+    gradients = torch.autograd.grad(y, list(given.values()), dy)
+    return case(op, parameters, dict(given, dy=dy), dict(y=y), {"d" + k: g for k, g in zip(given, gradients)}, special)
+
+
+def layer_norms():
+    for rows, cols, eps in ((1, 2, 1e-5), (3, 5, 1e-5), (6, 19, 0.25), (2, 33, 0.0)):
+        x, dy = 2 * randn(rows, cols, seed=1) + 0.5, randn(rows, cols, seed=2)
+        gamma, beta = randn(cols, seed=3), randn(cols, seed=4)
+        sizes = dict(rows=rows, cols=cols, eps=eps)
+        for g, b in ((None, None), (gamma, None), (gamma, beta)):
+            yield row_norm("layer_norm", lambda x, g, b: F.layer_norm(x, (cols,), g, b, eps), sizes, x, g, b, dy)
+        for g in (None, gamma):
+            yield row_norm("rms_norm", lambda x, g, _: F.rms_norm(x, (cols,), g, eps), sizes, x, g, None, dy)
+    x = (1e6 + 0.1 * randn(2, 64, seed=5)).float().double()
+    _, mean, rstd = torch.native_layer_norm(x, (64,), None, None, 0.0)
+    yield case("layer_norm_far", dict(rows=2, cols=64, eps=0.0), dict(x=x), dict(mean=mean, rstd=rstd), special=True)
+
+
 write("activation", activations())
 write("loss", [*softmaxes(), *cross_entropies(), *pointwise_losses(), *binary_losses(), *kl_divergences()])
 write("linear", linears())
 write("clip", clips())
 write("optim", optimizers())
+write("row_norm", layer_norms())

@@ -8,10 +8,9 @@ mod kernel;
 pub mod reference;
 
 use super::Reduction;
-use super::softmax::{check_rows, row_block};
 use crate::element::compiled_once;
-use crate::parallel::{self, PARALLEL_BLOCK, Rows};
-use crate::shape::check_len;
+use crate::parallel::{self, PARALLEL_BLOCK, Rows, row_block};
+use crate::shape::{check_len, check_rows};
 use crate::simd::{self, Active, InOut, Source};
 use crate::{Element, Error, RowShape};
 

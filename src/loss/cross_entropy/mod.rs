@@ -9,10 +9,9 @@ pub mod reference;
 
 use super::Reduction;
 use super::negative_log_likelihood::kernel::total_weight;
-use super::softmax::{check_rows, row_block};
 use crate::element::compiled_once;
-use crate::parallel::{self, Rows};
-use crate::shape::{check_len, check_range};
+use crate::parallel::{self, Rows, row_block};
+use crate::shape::{check_len, check_range, check_rows};
 use crate::simd::{self, Active, InOut, Source};
 use crate::{Element, Error, RowShape};
 

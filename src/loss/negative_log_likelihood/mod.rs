@@ -6,10 +6,9 @@ pub(crate) mod kernel;
 pub mod reference;
 
 use super::Reduction;
-use super::softmax::{check_rows, row_block};
 use crate::element::compiled_once;
-use crate::parallel::{self, Rows};
-use crate::shape::check_len;
+use crate::parallel::{self, Rows, row_block};
+use crate::shape::{check_len, check_rows};
 use crate::simd::{InOut, Source};
 use crate::{Element, Error, RowShape};
 

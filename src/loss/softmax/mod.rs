@@ -7,8 +7,8 @@ pub(crate) mod kernel;
 pub mod reference;
 
 use crate::element::compiled_once;
-use crate::parallel::{self, PARALLEL_BLOCK, Rows};
-use crate::shape::check_len;
+use crate::parallel::{self, Rows, row_block};
+use crate::shape::check_rows;
 use crate::simd::{self, Active, InOut};
 use crate::{Element, Error, RowShape};
 
@@ -156,20 +156,6 @@ impl Softmax {
         <T as Compiled>::backward_from_output(*self, shape, y, InOut::in_place(grad));
         Ok(())
     }
-}
-
-/// Checks the lengths of slices of whole rows, and that the rows have elements.
-pub(crate) fn check_rows(shape: RowShape, slices: &[(&'static str, usize)]) -> Result<(), Error> {
-    let elements = shape.elements()?;
-    if shape.cols == 0 && shape.rows > 0 {
-        return Err(Error::Empty { dimension: "cols" });
-    }
-    slices.iter().try_for_each(|&(argument, len)| check_len(argument, len, elements))
-}
-
-/// Rows that are worth a task of their own.
-pub(crate) fn row_block(cols: usize) -> usize {
-    PARALLEL_BLOCK.div_ceil(cols)
 }
 
 compiled_once! {

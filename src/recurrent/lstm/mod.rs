@@ -218,7 +218,7 @@ impl Lstm {
     }
 
     fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
-        crate::linear::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
+        crate::shape::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
     }
 
     fn tape<'a, T>(&self, shape: SequenceShape, tape: &'a mut [T]) -> Tape<'a, T> {

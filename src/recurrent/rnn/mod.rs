@@ -203,7 +203,7 @@ impl Rnn {
     }
 
     fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
-        crate::linear::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
+        crate::shape::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
     }
 }
 

@@ -1,0 +1,31 @@
+//! The measure of a row: its root mean square.
+
+use num_traits::Float;
+
+use crate::Element;
+use crate::norm::rows::{Mean, Measured, Rule};
+use crate::simd::{self, Isa, Vector};
+
+/// Divides by the root of the mean square; no mean is taken off.
+pub(in crate::norm) struct RootMeanSquare;
+
+impl Rule for RootMeanSquare {
+    #[inline(always)]
+    fn measure<I: Isa, T: Element>(isa: I, x: &[T], eps: f64) -> Measured {
+        let squares = simd::fold_f64(
+            isa,
+            x,
+            #[inline(always)]
+            |x, sum| x.mul_add(x, sum),
+        );
+        Measured { mean: 0.0, rstd: 1.0 / Float::sqrt(squares / x.len() as f64 + eps) }
+    }
+    #[inline(always)]
+    fn centre<V: Vector>(x: V, _mean: Mean<V::Elem>) -> V {
+        x
+    }
+    #[inline(always)]
+    fn through_mean(_mean_of_gradient: f64) -> f64 {
+        0.0
+    }
+}
