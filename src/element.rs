@@ -72,6 +72,7 @@ pub(crate) mod compiled {
         + crate::init::Compiled
         + crate::math::Compiled
         + crate::optim::sgd::Compiled
+        + crate::stats::moments::Compiled
         + crate::stats::norm_partial::Compiled
         + crate::linear::Compiled
     {

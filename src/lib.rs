@@ -52,6 +52,7 @@ mod parallel;
 pub mod shape;
 mod simd;
 pub mod stats;
+mod strips;
 mod tensors;
 
 pub use activation::Activation;
@@ -80,5 +81,6 @@ pub mod reference {
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
     pub use crate::optim::sgd::reference as sgd;
+    pub use crate::stats::moments::reference as moments;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }

@@ -10,6 +10,7 @@ use steadygrad::loss::{
     Targets,
 };
 use steadygrad::optim::{Gradients, Momentum, Sgd};
+use steadygrad::stats::Moments;
 use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
 
 /// The system's allocator, which counts the calls of each thread.
@@ -175,6 +176,21 @@ fn dense<T: Element>() {
 fn allocation_none_in_dense() {
     dense::<f32>();
     dense::<f64>();
+}
+
+fn moments<T: Element>() {
+    let (x, mut moments) = (ramp::<T>(LEN), [Moments::default(); 100]);
+    assert_none("Moments::of", || assert_eq!(Moments::of(&x).count, LEN as u64));
+    for (outer, inner) in [(3, 1000), (3000, 1)] {
+        let shape = ChannelShape { outer, channels: 100, inner };
+        assert_none("Moments::of_channels", || Moments::of_channels(shape, &x, &mut moments).unwrap());
+    }
+}
+
+#[test]
+fn allocation_none_in_stats() {
+    moments::<f32>();
+    moments::<f64>();
 }
 
 #[test]
