@@ -79,6 +79,7 @@ pub(crate) mod compiled {
         + crate::recurrent::gru::Compiled
         + crate::recurrent::lstm::Compiled
         + crate::recurrent::rnn::Compiled
+        + crate::stats::moments::Compiled
         + crate::stats::norm_partial::Compiled
         + crate::linear::Compiled
     {

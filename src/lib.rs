@@ -54,6 +54,7 @@ pub mod recurrent;
 pub mod shape;
 mod simd;
 pub mod stats;
+mod strips;
 mod tensors;
 
 pub use activation::Activation;
@@ -88,5 +89,6 @@ pub mod reference {
     pub use crate::recurrent::gru::reference as gru;
     pub use crate::recurrent::lstm::reference as lstm;
     pub use crate::recurrent::rnn::reference as rnn;
+    pub use crate::stats::moments::reference as moments;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }

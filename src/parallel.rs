@@ -1,6 +1,8 @@
 //! The only threading: halving joins on rayon's current pool, over blocks that do not depend on the thread count.
 
-use crate::simd::InOut;
+use core::ops::Range;
+
+use crate::simd::{InOut, MatrixMut};
 
 /// Elements from which an element-wise kernel of a few instructions is worth a second thread. Waking one costs
 /// about ten microseconds, in which one thread moves 256 KiB from L2.
@@ -43,6 +45,27 @@ impl<T: Send + Sync> Split for InOut<'_, T> {
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
         self.split_at(mid)
+    }
+}
+
+/// Places without data: rows of something that is only read.
+impl Split for Range<usize> {
+    fn len(&self) -> usize {
+        ExactSizeIterator::len(self)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let at = self.start + mid;
+        (self.start..at, at..self.end)
+    }
+}
+
+/// Cut by rows.
+impl<T: Send> Split for MatrixMut<'_, T> {
+    fn len(&self) -> usize {
+        self.rows()
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        self.split_rows(mid)
     }
 }
 

@@ -11,6 +11,7 @@ use steadygrad::loss::{
 };
 use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
 use steadygrad::optim::{Gradients, Momentum, Sgd};
+use steadygrad::stats::Moments;
 use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
 
 /// The system's allocator, which counts the calls of each thread.
@@ -223,6 +224,21 @@ fn row_norm<T: Element>() {
 fn allocation_none_in_row_norm() {
     row_norm::<f32>();
     row_norm::<f64>();
+}
+
+fn moments<T: Element>() {
+    let (x, mut moments) = (ramp::<T>(LEN), [Moments::default(); 100]);
+    assert_none("Moments::of", || assert_eq!(Moments::of(&x).count, LEN as u64));
+    for (outer, inner) in [(3, 1000), (3000, 1)] {
+        let shape = ChannelShape { outer, channels: 100, inner };
+        assert_none("Moments::of_channels", || Moments::of_channels(shape, &x, &mut moments).unwrap());
+    }
+}
+
+#[test]
+fn allocation_none_in_stats() {
+    moments::<f32>();
+    moments::<f64>();
 }
 
 #[test]

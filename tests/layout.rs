@@ -41,6 +41,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("optim/sgd", Kind::Leaf),
     ("simd", Kind::Infrastructure),
     ("stats", Kind::Composition),
+    ("stats/moments", Kind::Leaf),
     ("stats/norm_partial", Kind::Leaf),
 ];
 

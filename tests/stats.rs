@@ -1,11 +1,11 @@
-//! Norms: exact merging, any order, any magnitude.
+//! Norms: exact merging, any order, any magnitude. Moments: merging within rounding, far from zero too.
 
 mod common;
 
 use common::{assert_same_bits, each_level, each_pool};
 use proptest::prelude::*;
-use steadygrad::stats::{self, NormPartial};
-use steadygrad::{Element, Error, Level, reference};
+use steadygrad::stats::{self, Moments, NormPartial};
+use steadygrad::{ChannelShape, Element, Error, Level, reference};
 
 const EXPONENTS: [f64; 3] = [1.0, 2.0, f64::INFINITY];
 
@@ -238,4 +238,227 @@ fn norm_partial_comparison_can_fail() {
     let x = [3.0_f64, 4.0];
     let expected: f64 = reference::norm_partial::norm(&x, 1.0);
     assert!((norm(&x, 2.0) - expected).abs() < 1e-9, "{} is not {expected}", norm(&x, 2.0));
+}
+
+/// Shapes that reach both layouts, ragged vectors, strips that are not whole, and several blocks of rows.
+fn shapes() -> Vec<ChannelShape> {
+    let mut shapes = Vec::new();
+    let mut add = |outer, channels, inner| shapes.push(ChannelShape { outer, channels, inner });
+    for channels in (1..=20).chain([31, 33, 64, 127, 128, 129, 300]) {
+        for outer in [1, 2, 3, 4, 5, 9] {
+            add(outer, channels, 1);
+        }
+    }
+    for inner in (2..=70).chain([127, 2047, 2048, 2049]) {
+        add(2, 3, inner);
+        add(1, 18, inner);
+    }
+    add(1000, 130, 1);
+    add(20_000, 5, 1);
+    add(300, 5, 49);
+    add(9, 2, 10_000);
+    add(2, 1, 40_000);
+    shapes
+}
+
+/// The values of each channel.
+fn channels_of<T: Element>(shape: ChannelShape, x: &[T]) -> Vec<Vec<f64>> {
+    let mut channels = vec![Vec::new(); shape.channels];
+    for (run, x) in x.chunks(shape.inner).enumerate() {
+        channels[run % shape.channels].extend(x.iter().map(|&x| x.to_f64()));
+    }
+    channels
+}
+
+fn of_channels<T: Element>(shape: ChannelShape, x: &[T]) -> Vec<Moments> {
+    let nothing = Moments { count: 7, mean: f64::NAN, m2: f64::NAN };
+    let mut moments = vec![nothing; shape.channels];
+    Moments::of_channels(shape, x, &mut moments).unwrap();
+    moments
+}
+
+/// Fails where `moments` are not those of `x` within a relative `tolerance` of the deviation.
+#[track_caller]
+fn assert_moments(moments: &Moments, x: &[f64], tolerance: f64, context: impl FnOnce() -> String) {
+    // The reference's own sum loses digits where the mean is far from 0, so it is given distances from a value amid.
+    let amid = x[x.len() / 2];
+    let (mean, m2) = reference::moments::moments(&x.iter().map(|x| x - amid).collect::<Vec<f64>>());
+    let mean = mean + amid;
+    let deviation = (m2 / x.len() as f64).sqrt();
+    let close = moments.count == x.len() as u64
+        && (moments.mean - mean).abs() <= tolerance * deviation + 4.0 * f64::EPSILON * mean.abs()
+        && (moments.m2 - m2).abs() <= tolerance * m2;
+    assert!(close, "{moments:?} are not mean {mean}, m2 {m2}: {}", context());
+}
+
+fn moments_match_reference<T: Element>() {
+    for shape in shapes() {
+        let elements = shape.elements().unwrap();
+        let x: Vec<T> = common::numbers::<T>(elements as u64, elements + 3, 2.0);
+        for offset in [0, 3] {
+            let x = &x[offset..offset + elements];
+            each_level(|level| {
+                let moments = of_channels(shape, x);
+                for (moments, x) in moments.iter().zip(channels_of(shape, x)) {
+                    assert_moments(moments, &x, 1e-12, || format!("{shape:?} at {level}"));
+                }
+            });
+        }
+    }
+    for len in lengths().into_iter().skip(1) {
+        let x: Vec<T> = common::numbers(len as u64, len + 3, 2.0);
+        let wide: Vec<f64> = x[3..].iter().map(|&x| x.to_f64()).collect();
+        each_level(|level| {
+            assert_moments(&Moments::of(&x[3..]), &wide, 1e-12, || format!("{len} at {level}"))
+        });
+    }
+    assert_eq!(Moments::of::<T>(&[]), Moments::default());
+}
+
+#[test]
+fn moments_match_reference_in_every_layout() {
+    moments_match_reference::<f32>();
+    moments_match_reference::<f64>();
+}
+
+#[test]
+#[should_panic(expected = "are not")]
+fn moments_comparison_can_fail() {
+    let mut moments = Moments::of(&[1.0_f64, 2.0, 4.0]);
+    moments.m2 *= 1.0 + 1e-11;
+    assert_moments(&moments, &[1.0, 2.0, 4.0], 1e-12, String::new);
+}
+
+#[test]
+fn moments_hold_where_the_mean_is_far_larger_than_the_deviation() {
+    each_level(|level| {
+        for len in [2, 31, 1000, 100_001] {
+            // Exactly 1e8 ± 1, half of each: the mean is 1e8 and every squared deviation 1.
+            let x: Vec<f64> = (0..2 * len).map(|i| 1e8 + if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+            let moments = Moments::of(&x);
+            assert_eq!(moments.mean, 1e8, "{len} at {level}");
+            assert!((moments.variance() - 1.0).abs() < 1e-12, "{moments:?} of {len} at {level}");
+            // In `f32` the spacing at 1e8 is 8.
+            let x: Vec<f32> = (0..2 * len).map(|i| 1e8 + if i % 2 == 0 { 8.0 } else { -8.0 }).collect();
+            let moments = Moments::of(&x);
+            assert_eq!(moments.mean, 1e8, "{len} at {level}");
+            assert!((moments.variance() / 64.0 - 1.0).abs() < 1e-12, "{moments:?} of {len} at {level}");
+            // The first value, about which all are summed, is the worst one.
+            let x: Vec<f64> = (0..len).map(|i| if i == 0 { 1e8 } else { (i % 2) as f64 }).collect();
+            assert_moments(&Moments::of(&x), &x, 1e-8, || format!("outlier of {len} at {level}"));
+        }
+        assert_eq!(Moments::of(&[0.1_f32; 1000]).m2, 0.0);
+    });
+}
+
+#[test]
+fn moments_same_bits_in_any_pool_and_on_avx2_and_avx512() {
+    for (outer, channels, inner) in [(70_001, 5, 1), (700, 300, 1), (90, 7, 201), (9, 3, 40_000)] {
+        let shape = ChannelShape { outer, channels, inner };
+        let x: Vec<f32> = common::numbers(1, shape.elements().unwrap(), 1.0);
+        let run = || {
+            let mut moments = of_channels(shape, &x);
+            moments.push(Moments::of(&x));
+            moments.iter().flat_map(Moments::to_numbers).collect::<Vec<f64>>()
+        };
+        let expected = run();
+        each_pool(|threads| assert_same_bits(&run(), &expected, || format!("{shape:?}, {threads} threads")));
+        for level in Level::available().filter(|&level| level > Level::Portable) {
+            let of_level = Level::scoped(level, run).unwrap();
+            assert_same_bits(&of_level, &expected, || format!("{shape:?} at {level}"));
+        }
+    }
+}
+
+#[test]
+fn moments_keep_what_is_not_finite_in_its_channel() {
+    each_level(|level| {
+        for shape in
+            [(50, 37, 1), (3, 5, 45)].map(|(outer, channels, inner)| ChannelShape { outer, channels, inner })
+        {
+            let x: Vec<f32> = common::numbers(2, shape.elements().unwrap(), 1.0);
+            let expected = of_channels(shape, &x);
+            for at in 0..x.len() {
+                for value in [f32::NAN, f32::INFINITY] {
+                    let mut x = x.clone();
+                    x[at] = value;
+                    for (channel, moments) in of_channels(shape, &x).iter().enumerate() {
+                        if channel == at / shape.inner % shape.channels {
+                            let like = if value.is_nan() {
+                                moments.mean.is_nan()
+                            } else {
+                                moments.mean == f64::INFINITY
+                            };
+                            assert!(like && moments.m2.is_nan(), "{moments:?} with {value} at {at}, {level}");
+                        } else {
+                            assert_eq!(moments, &expected[channel], "{value} at {at} left its channel");
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+proptest! {
+    #[test]
+    fn moments_merge_in_any_order(
+        cuts in prop::collection::vec(0_usize..3000, 1..8), mean in -1e6_f64..1e6, far in any::<bool>(), seed in any::<usize>(),
+    ) {
+        let mean = if far { mean } else { mean * 1e-6 };
+        let x: Vec<f64> = common::numbers::<f64>(seed as u64, 3000, 1.0).iter().map(|x| x + mean).collect();
+        let mut cuts = cuts;
+        cuts.extend([0, 3000]);
+        cuts.sort_unstable();
+        let mut parts: Vec<Moments> = cuts.windows(2).map(|cut| Moments::of(&x[cut[0]..cut[1]])).collect();
+        while parts.len() > 1 {
+            // Every part goes over the wire.
+            let other = Moments::from_numbers(parts.swap_remove(seed % parts.len()).to_numbers()).unwrap();
+            let into = (seed / 7) % parts.len();
+            parts[into].merge(&other);
+        }
+        let whole = Moments::of(&x);
+        // A mean is a number that was rounded; so is the distance of two of them, of which a merge takes the square.
+        let tolerance = 1e-12 + f64::EPSILON * mean.abs();
+        assert_moments(&parts[0], &x, tolerance, || "merged".into());
+        assert_moments(&whole, &x, 1e-12, || "whole".into());
+    }
+
+    #[test]
+    fn moments_merge_as_the_reference(a in prop::array::uniform3(0.0_f64..100.0), b in prop::array::uniform3(0.0_f64..100.0)) {
+        let of = |[n, mean, m2]: [f64; 3]| Moments { count: 1 + n as u64, mean, m2 };
+        let numbers = |m: Moments| (m.count as f64, m.mean, m.m2);
+        let (n, mean, m2) = reference::moments::merge(numbers(of(a)), numbers(of(b)));
+        for (mut one, other) in [(of(a), of(b)), (of(b), of(a))] {
+            one.merge(&other);
+            prop_assert_eq!(one.count as f64, n);
+            prop_assert!((one.mean - mean).abs() <= 1e-14 * mean && (one.m2 - m2).abs() <= 1e-14 * m2);
+        }
+    }
+}
+
+#[test]
+fn moments_name_the_bad_argument() {
+    let shape = ChannelShape { outer: 2, channels: 3, inner: 2 };
+    let untouched = Moments { count: 1, mean: 2.0, m2: 3.0 };
+    let mut moments = [untouched; 3];
+    let length = |argument, expected, actual| Err(Error::Length { argument, expected, actual });
+    assert_eq!(Moments::of_channels(shape, &[0.0_f32; 11], &mut moments), length("x", 12, 11));
+    assert_eq!(Moments::of_channels(shape, &[0.0_f32; 12], &mut moments[..2]), length("moments", 3, 2));
+    let huge = ChannelShape { outer: usize::MAX, channels: 3, inner: 2 };
+    assert_eq!(
+        Moments::of_channels(huge, &[0.0_f32; 12], &mut moments),
+        Err(Error::Overflow { argument: "shape" })
+    );
+    assert_eq!(moments, [untouched; 3]);
+    let empty = ChannelShape { outer: 0, channels: 3, inner: 2 };
+    Moments::of_channels::<f32>(empty, &[], &mut moments).unwrap();
+    assert_eq!(moments, [Moments::default(); 3]);
+    assert!(moments[0].variance().is_nan() && Moments::of(&[1.0_f32]).unbiased_variance().is_nan());
+    for numbers in
+        [[-1.0, 0.0, 0.0], [0.5, 0.0, 0.0], [f64::NAN, 0.0, 0.0], [1e16, 0.0, 0.0], [2.0, 0.0, -1.0]]
+    {
+        let refused = Moments::from_numbers(numbers);
+        assert!(matches!(refused, Err(Error::OutOfRange { argument: "numbers", .. })), "{numbers:?}");
+    }
 }

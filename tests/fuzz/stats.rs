@@ -1,18 +1,44 @@
-//! Norms: any bits in any number of tensors, merged in any order, every level against the reference.
+//! Norms and moments: any bits in any number of tensors, merged in any order, every level against the reference.
 
-use steadygrad::Level;
 use steadygrad::reference::norm_partial as reference;
-use steadygrad::stats::{self, NormPartial};
+use steadygrad::stats::{self, Moments, NormPartial};
+use steadygrad::{ChannelShape, Level};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close};
 
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    if reader.byte().is_multiple_of(2) {
-        norm_partial::<f32>(&mut reader);
-    } else {
-        norm_partial::<f64>(&mut reader);
+    match reader.byte() % 4 {
+        0 => norm_partial::<f32>(&mut reader),
+        1 => norm_partial::<f64>(&mut reader),
+        2 => moments::<f32>(&mut reader),
+        _ => moments::<f64>(&mut reader),
+    }
+}
+
+fn moments<T: Bits>(reader: &mut Reader<'_>) {
+    let shape =
+        ChannelShape { outer: reader.up_to(9), channels: reader.up_to(40), inner: 1 + reader.up_to(70) };
+    let shape =
+        ChannelShape { inner: if reader.byte().is_multiple_of(2) { 1 } else { shape.inner }, ..shape };
+    let x: Vec<T> = reader.ordinaries(shape.elements().expect("a small shape"));
+    for level in Level::available() {
+        let mut moments = vec![Moments::default(); shape.channels];
+        let result = Level::scoped(level, || Moments::of_channels(shape, &x, &mut moments));
+        result.expect("an available level").expect("the lengths of the shape");
+        for (channel, moments) in moments.iter().enumerate() {
+            let runs = x.chunks(shape.inner).skip(channel).step_by(shape.channels);
+            let of_channel: Vec<f64> = runs.flatten().map(|&x| x.to_f64()).collect();
+            assert_eq!(moments.count, of_channel.len() as u64);
+            if of_channel.is_empty() {
+                continue;
+            }
+            let (mean, m2) = steadygrad::reference::moments::moments(&of_channel);
+            let tolerance = Tolerance { relative: 5000.0, absolute: 5000.0 };
+            assert_close((shape, level), mean, moments.mean, tolerance);
+            assert_close((shape, level), m2, moments.m2, tolerance);
+        }
     }
 }
 

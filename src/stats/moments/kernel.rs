@@ -1,0 +1,74 @@
+//! Sums about the first value of each channel, and the merge of a strip's channels.
+
+use super::{Moments, Weights};
+use crate::Element;
+use crate::simd::{self, Isa, Kernel, STRIP, Slots, Tile, Vector};
+
+/// Moments of the channels of a strip, which have the same count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StripMoments {
+    count: u64,
+    mean: Slots,
+    m2: Slots,
+}
+
+impl StripMoments {
+    /// Moments of the strip's channel `channel`.
+    pub(crate) fn channel(&self, channel: usize) -> Moments {
+        Moments { count: self.count, mean: self.mean[channel], m2: self.m2[channel] }
+    }
+
+    /// Both together; neither has no values.
+    pub(super) fn merged(mut self, other: Self) -> Self {
+        let weights = Weights::new(self.count, other.count);
+        for i in 0..STRIP {
+            weights.merge((&mut self.mean[i], &mut self.m2[i]), (other.mean[i], other.m2[i]));
+        }
+        self.count += other.count;
+        self
+    }
+}
+
+/// Moments of each channel of a tile that has elements.
+pub(super) struct OfTile<'a, T> {
+    pub(super) inner: usize,
+    pub(super) tile: Tile<'a, T>,
+}
+
+impl<T: Element> Kernel for OfTile<'_, T> {
+    type Output = StripMoments;
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) -> StripMoments {
+        let Self { inner, tile } = self;
+        let mut about = [0.0; STRIP];
+        for (about, &first) in about.iter_mut().zip(tile.row(0).iter().step_by(inner)) {
+            // About an infinity nothing would be left of the sums, also of how they are infinite.
+            *about = if first.is_finite() { first.to_f64() } else { 0.0 };
+        }
+        let mut sums = [[0.0; STRIP]; 2];
+        simd::fold_channels(
+            isa,
+            inner,
+            [tile],
+            &about,
+            &mut sums,
+            #[inline(always)]
+            |[x], about, [sum, squares]| {
+                let deviation = x - about;
+                [sum + deviation, deviation.mul_add(deviation, squares)]
+            },
+        );
+        let channels = tile.width.div_ceil(inner);
+        let each = tile.rows * (tile.width / channels);
+        let (count, mut mean, mut m2) = (each as f64, about, [0.0; STRIP]);
+        for channel in 0..channels {
+            let sum = simd::total_of_channel(isa, inner, &sums[0], channel);
+            let squares = simd::total_of_channel(isa, inner, &sums[1], channel);
+            mean[channel] += sum / count;
+            let squares = squares - sum * (sum / count);
+            // Rounding may leave less than nothing; NaN stays.
+            m2[channel] = if squares < 0.0 { 0.0 } else { squares };
+        }
+        StripMoments { count: each as u64, mean, m2 }
+    }
+}

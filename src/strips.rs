@@ -1,0 +1,49 @@
+//! Channels cut into strips, and strips into blocks of rows: the same cuts for any number of threads.
+
+use core::ops::Range;
+
+use crate::ChannelShape;
+use crate::parallel::PARALLEL_BLOCK;
+use crate::simd::{STRIP, STRIP_RUNS, Tile};
+
+/// Elements of a tile on which several loops work one after the other: 8 KiB of `f32`, so all of them stay in L1.
+pub(crate) const TILE: usize = 2048;
+
+/// A tensor of channels that is not empty, as rows of `channels · inner` elements, in strips of a few channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Strips {
+    pub(crate) shape: ChannelShape,
+    /// Channels of a strip; the last one has what is left.
+    pub(crate) channels: usize,
+}
+
+impl Strips {
+    /// The cuts of a tensor with elements.
+    pub(crate) fn new(shape: ChannelShape) -> Self {
+        let most = if shape.inner == 1 { STRIP } else { (TILE / shape.inner).clamp(1, STRIP_RUNS) };
+        Self { shape, channels: most.min(shape.channels) }
+    }
+
+    /// Channels worth a task of their own: whole strips.
+    pub(crate) fn task(&self) -> usize {
+        let strip = self.channels * self.shape.inner * self.shape.outer;
+        PARALLEL_BLOCK.div_ceil(strip) * self.channels
+    }
+
+    /// Rows of a block: the unit of sums, and worth a task of their own.
+    pub(crate) fn rows(&self) -> usize {
+        PARALLEL_BLOCK.div_ceil(self.channels * self.shape.inner)
+    }
+
+    /// Elements from a row to the next.
+    pub(crate) fn stride(&self) -> usize {
+        self.shape.channels * self.shape.inner
+    }
+
+    /// The part of `x` in some rows and channels.
+    pub(crate) fn tile<'a, T>(&self, x: &'a [T], rows: Range<usize>, channels: &Range<usize>) -> Tile<'a, T> {
+        let (stride, inner) = (self.stride(), self.shape.inner);
+        let data = &x[rows.start * stride + channels.start * inner..];
+        Tile { data, stride, rows: rows.len(), width: channels.len() * inner }
+    }
+}
