@@ -71,6 +71,7 @@ pub(crate) mod compiled {
         + crate::loss::softmax::Compiled
         + crate::init::Compiled
         + crate::math::Compiled
+        + crate::optim::adam::Compiled
         + crate::optim::sgd::Compiled
         + crate::stats::norm_partial::Compiled
         + crate::linear::Compiled

@@ -79,6 +79,8 @@ pub mod reference {
     pub use crate::loss::pointwise::reference as pointwise;
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
+    pub use crate::optim::adam::reference as adam;
+    pub use crate::optim::reference as weight_decay;
     pub use crate::optim::sgd::reference as sgd;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }

@@ -35,6 +35,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("math/f32", Kind::Infrastructure),
     ("math/f64", Kind::Infrastructure),
     ("optim", Kind::Composition),
+    ("optim/adam", Kind::Leaf),
     ("optim/sgd", Kind::Leaf),
     ("simd", Kind::Infrastructure),
     ("stats", Kind::Composition),

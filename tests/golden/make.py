@@ -269,24 +269,49 @@ def clips():
 
 
 # ------------------------------------------------------------------------------------------------------ optim
-def optimizers():
-    steps, n = 4, 11
-    for parameters in (dict(), dict(momentum=0.9), dict(momentum=0.9, dampening=0.3),
-                       dict(momentum=0.9, nesterov=True), dict(weight_decay=0.1),
-                       dict(momentum=0.9, weight_decay=0.1), dict(momentum=0.5, dampening=0.5, weight_decay=0.01),
-                       dict(momentum=0.9, nesterov=True, weight_decay=0.1)):
-        given = dict(lr=0.1, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0) | parameters
-        weight = torch.nn.Parameter(randn(n, seed=1))
-        start, grads, after = weight.detach().clone(), [], []
-        optimizer = torch.optim.SGD([weight], **given)
-        for step in range(steps):
-            weight.grad = randn(n, seed=10 + step)
-            grads.append(weight.grad.clone())
-            optimizer.step()
+def long_gradient(step, n):
+    """The gradient of a step: binary fractions, so that f32 holds them; `tests/golden/optim.rs` computes the same."""
+    return torch.tensor([((37 * step + 101 * i) % 97 - 40) / 64 for i in range(n)])
+
+
+def optimizer(op, make, given, state=(), max_norm=None):
+    """Weights after 1, 10 and 1000 steps, and the state after the last."""
+    n, after = 11, []
+    weight = torch.nn.Parameter(randn(n, seed=1))
+    start, opt = weight.detach().clone(), make([weight], **given)
+    for step in range(1, 1001):
+        weight.grad = long_gradient(step, n)
+        if max_norm is not None:
+            torch.nn.utils.clip_grad_norm_([weight], max_norm)
+        opt.step()
+        if step in (1, 10, 1000):
             after.append(weight.detach().clone())
-        buffer = optimizer.state[weight].get("momentum_buffer")
-        yield case("sgd", given, dict(weights=start, grads=grads),
-                   dict(weights=after, **({} if buffer is None else dict(momentum=buffer))))
+    parameters = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    clip = {} if max_norm is None else dict(max_norm=max_norm, torch_eps=1e-6)
+    last = {name: opt.state[weight][key] for name, key in state}
+    return case(op, parameters | clip, dict(weights=start), dict(weights=after, **last))
+
+
+def optimizers():
+    O = torch.optim
+    no = dict(weight_decay=0.0)
+    buffer, moments = [("buffer", "momentum_buffer")], [("first", "exp_avg"), ("second", "exp_avg_sq")]
+    base = dict(lr=0.01, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0)
+    for given in (dict(), dict(momentum=0.9), dict(momentum=0.9, dampening=0.3), dict(momentum=0.9, nesterov=True),
+                  dict(weight_decay=0.1), dict(momentum=0.9, weight_decay=0.1),
+                  dict(momentum=0.5, dampening=0.5, weight_decay=0.01),
+                  dict(momentum=0.9, nesterov=True, weight_decay=0.1)):
+        yield optimizer("sgd", O.SGD, base | given, buffer if "momentum" in given else ())
+    yield optimizer("sgd", O.SGD, base | dict(momentum=0.9), buffer, max_norm=0.5)
+
+    base = dict(lr=0.01, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False)
+    largest = [*moments, ("max_second", "max_exp_avg_sq")]
+    for amsgrad in (False, True):
+        state = largest if amsgrad else moments
+        for given in (dict(), dict(betas=(0.8, 0.95), eps=1e-3), dict(weight_decay=0.1)):
+            yield optimizer("adam", O.Adam, base | given | dict(amsgrad=amsgrad), state)
+        yield optimizer("adamw", O.AdamW, base | dict(weight_decay=0.1, amsgrad=amsgrad), state)
+        yield optimizer("adamw", O.AdamW, base | dict(weight_decay=0.1, amsgrad=amsgrad), state, max_norm=0.5)
 
 
 write("activation", activations())

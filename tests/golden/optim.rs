@@ -1,23 +1,30 @@
-//! Optimizers against PyTorch's, over several steps.
+//! Optimizers against PyTorch's, after one, ten and a thousand steps.
 
 use steadygrad::Element;
-use steadygrad::optim::{Gradients, Momentum, Sgd, WeightDecay};
+use steadygrad::clip::{ClipNorm, ClipRule};
+use steadygrad::optim::{Adam, Gradients, Momentum, Optimizer, Sgd, WeightDecay};
 
 use super::case::{Case, cases};
 use crate::common::tolerance;
 
+/// The steps after which weights are compared.
+const STEPS: [u64; 3] = [1, 10, 1000];
+
 pub(crate) fn check<T: Element>() {
     for case in cases("optim") {
-        match case.op() {
-            "sgd" => sgd::<T>(&case),
+        let op: Box<dyn Optimizer<T>> = match case.op() {
+            "sgd" => Box::new(sgd(&case)),
+            "adam" => Box::new(adam(&case, WeightDecay::Coupled)),
+            "adamw" => Box::new(adam(&case, WeightDecay::Decoupled)),
             op => panic!("no optimizer is called {op}"),
-        }
+        };
+        steps(&case, &*op);
     }
 }
 
-fn sgd<T: Element>(case: &Case) {
+fn sgd(case: &Case) -> Sgd {
     let momentum = case.float("momentum");
-    let op = Sgd {
+    Sgd {
         lr: case.float("lr"),
         momentum: match (momentum == 0.0, case.flag("nesterov")) {
             (true, _) => Momentum::None,
@@ -25,15 +32,56 @@ fn sgd<T: Element>(case: &Case) {
             (false, false) => Momentum::Classical { momentum, dampening: case.float("dampening") },
         },
         weight_decay: WeightDecay::Coupled(case.float("weight_decay")),
-    };
-    let mut weights = case.input::<T>("weights");
-    let mut buffer = vec![T::nan(); weights.len()];
-    let steps = case.input_lists::<T>("grads").into_iter().zip(case.expected_lists("weights"));
-    for (step, (grads, expected)) in (1..).zip(steps) {
-        op.step(step, &mut [&mut weights], Gradients::new(&[&grads]), &mut [&mut buffer]).expect("valid");
-        case.compare_within("weights", &weights, &expected, tolerance::GOLDEN);
     }
-    if momentum != 0.0 {
-        case.compare("momentum", &buffer);
+}
+
+fn adam(case: &Case, decay: impl Fn(f64) -> WeightDecay) -> Adam {
+    let [beta1, beta2] = case.pair("betas");
+    Adam {
+        lr: case.float("lr"),
+        beta1,
+        beta2,
+        eps: case.float("eps"),
+        weight_decay: decay(case.float("weight_decay")),
+        amsgrad: case.flag("amsgrad"),
+    }
+}
+
+/// The gradient of a step, as `make.py` makes it.
+fn gradient<T: Element>(step: u64, len: usize) -> Vec<T> {
+    (0..len as u64).map(|i| T::from_f64((((37 * step + 101 * i) % 97) as f64 - 40.0) / 64.0)).collect()
+}
+
+fn steps<T: Element>(case: &Case, op: &dyn Optimizer<T>) {
+    let mut weights = case.input::<T>("weights");
+    let names = op.state_names();
+    let mut state = vec![vec![T::zero(); weights.len()]; names.len()];
+    let mut expected = case.expected_lists("weights").into_iter();
+    for step in 1..=1000 {
+        let grad = gradient::<T>(step, weights.len());
+        let scale = case.optional_float("max_norm").map_or(1.0, |max_norm| {
+            let rule = ClipRule::Torch { eps: case.float("torch_eps") };
+            ClipNorm { max_norm, rule, ..ClipNorm::default() }.measure(&[&grad]).expect("valid").scale
+        });
+        let mut lists: Vec<[&mut [T]; 1]> = state.iter_mut().map(|list| [&mut list[..]]).collect();
+        let mut lists: Vec<&mut [&mut [T]]> = lists.iter_mut().map(|list| &mut list[..]).collect();
+        let grads = Gradients { tensors: &[&grad], scale };
+        op.step(step, &mut [&mut weights], grads, &mut lists).expect("valid");
+        if STEPS.contains(&step) {
+            compare(case, step, &weights, &expected.next().expect("as many as steps"));
+        }
+    }
+    for (name, list) in names.iter().zip(&state) {
+        compare(case, 1000, list, &case.expected(name));
+    }
+}
+
+#[track_caller]
+fn compare<T: Element>(case: &Case, step: u64, actual: &[T], expected: &[f64]) {
+    assert_eq!(actual.len(), expected.len());
+    for (&actual, &expected) in actual.iter().zip(expected) {
+        let allowed = tolerance::steps::<T>() * expected.abs().max(1.0);
+        let distance = (actual.to_f64() - expected).abs();
+        assert!(distance <= allowed, "{actual:?} is not {expected} after {step} steps of {case:?}");
     }
 }
