@@ -9,7 +9,7 @@ use steadygrad::loss::{
     BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
     Targets,
 };
-use steadygrad::optim::{Adam, Gradients, Momentum, Optimizer, Sgd};
+use steadygrad::optim::{Adam, Clipped, Gradients, Momentum, Optimizer, Sgd};
 use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
 
 /// The system's allocator, which counts the calls of each thread.
@@ -115,6 +115,8 @@ fn clip_and_step<T: Element>() {
         let state = &mut [&mut a[..], &mut b[..], &mut c[..]][..names.len()];
         assert_none(&format!("{names:?}"), || {
             optimizer.step(2, &mut [&mut params], Gradients::new(&[&grads]), state).unwrap();
+            let clipped = Clipped::new(*optimizer, 0.25);
+            clipped.step(2, &mut [&mut params], Gradients::new(&[&grads]), state).unwrap();
         });
     }
 }

@@ -3,6 +3,7 @@
 mod common;
 mod optim {
     mod adam;
+    mod clipped;
     mod sgd;
     pub(crate) mod subject;
 }

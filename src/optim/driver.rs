@@ -29,7 +29,7 @@ pub struct Step<'a, 'l, 'p, 's, T> {
     pub(super) state: &'a mut [&'l mut [&'s mut [T]]],
 }
 
-impl<'a, 'l, 'p, 's, T> Step<'a, 'l, 'p, 's, T> {
+impl<'a, 'l, 'p, 's, T: Element> Step<'a, 'l, 'p, 's, T> {
     /// The step, where the state has a list for each of `names`, and every list is as `params`.
     pub(super) fn checked(
         number: u64,
@@ -39,7 +39,7 @@ impl<'a, 'l, 'p, 's, T> Step<'a, 'l, 'p, 's, T> {
         names: &[&'static str],
     ) -> Result<Self, Error> {
         check_range("step", "at least 1", number >= 1)?;
-        check_range("scale", "at least 0 and finite", grads.scale >= 0.0 && grads.scale.is_finite())?;
+        check_coefficient::<T>("scale", grads.scale)?;
         check_same_lengths("grads", grads.tensors, params)?;
         check_len("state", state.len(), names.len())?;
         for (list, name) in state.iter().zip(names) {

@@ -1,14 +1,16 @@
 //! Optimizers: from gradients to the next parameters, in one pass over each tensor.
 //!
 //! An optimizer is a small `Copy` struct of hyper-parameters; what it keeps between steps lies in slices of the caller:
-//! see [`Optimizer::step`].
+//! see [`Optimizer::step`]. [`Clipped`] clips the gradients on the way.
 
 pub mod adam;
+mod clipped;
 mod driver;
 pub mod reference;
 pub mod sgd;
 
 pub use adam::Adam;
+pub use clipped::Clipped;
 pub use sgd::{Momentum, Sgd};
 
 use crate::{Element, Error};
@@ -46,19 +48,17 @@ pub trait Optimizer<T: Element> {
     /// ```
     /// use steadygrad::optim::{Adam, Gradients, Optimizer};
     ///
-    /// let adam = Adam { lr: 0.5, ..Adam::default() };
-    /// let (mut weights, mut bias) = ([1.0_f32, 2.0], [0.0_f32]);
-    /// let mut state = [[0.0; 3]; 2]; // "first" and "second", 3 elements each
-    /// let [first, second] = &mut state;
-    /// let ((first_weights, first_bias), (second_weights, second_bias)) =
-    ///     (first.split_at_mut(2), second.split_at_mut(2));
+    /// let adam = Adam { lr: 0.5, eps: 0.0, ..Adam::default() };
+    /// let (mut weights, mut bias) = ([1.0_f64, 2.0], [0.0]);
+    /// let (mut weights_first, mut bias_first, mut weights_second, mut bias_second) = ([0.0; 2], [0.0], [0.0; 2], [0.0]);
     /// adam.step(
     ///     1,
     ///     &mut [&mut weights, &mut bias],
-    ///     Gradients::new(&[&[1.0, -1.0], &[4.0]]),
-    ///     &mut [&mut [first_weights, first_bias], &mut [second_weights, second_bias]],
+    ///     Gradients::new(&[&[3.0, -1.0], &[4.0]]),
+    ///     &mut [&mut [&mut weights_first, &mut bias_first], &mut [&mut weights_second, &mut bias_second]],
     /// )?;
-    /// assert_eq!((weights, bias), ([0.5, 2.5], [-0.5])); // the first step is as long as the learning rate
+    /// // The first step is as long as the learning rate.
+    /// assert!((weights[0] - 0.5).abs() < 1e-15 && (weights[1] - 2.5).abs() < 1e-15 && (bias[0] + 0.5).abs() < 1e-15);
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
     fn step(

@@ -2,7 +2,7 @@
 
 use steadygrad::Element;
 use steadygrad::clip::{ClipNorm, ClipRule};
-use steadygrad::optim::{Adam, Gradients, Momentum, Optimizer, Sgd, WeightDecay};
+use steadygrad::optim::{Adam, Clipped, Gradients, Momentum, Optimizer, Sgd, WeightDecay};
 
 use super::case::{Case, cases};
 use crate::common::tolerance;
@@ -57,16 +57,20 @@ fn steps<T: Element>(case: &Case, op: &dyn Optimizer<T>) {
     let names = op.state_names();
     let mut state = vec![vec![T::zero(); weights.len()]; names.len()];
     let mut expected = case.expected_lists("weights").into_iter();
+    let clipped = case.optional_float("max_norm").map(|max_norm| {
+        let rule = ClipRule::Torch { eps: case.float("torch_eps") };
+        Clipped { optimizer: op, clip: ClipNorm { max_norm, rule, ..ClipNorm::default() } }
+    });
     for step in 1..=1000 {
         let grad = gradient::<T>(step, weights.len());
-        let scale = case.optional_float("max_norm").map_or(1.0, |max_norm| {
-            let rule = ClipRule::Torch { eps: case.float("torch_eps") };
-            ClipNorm { max_norm, rule, ..ClipNorm::default() }.measure(&[&grad]).expect("valid").scale
-        });
         let mut lists: Vec<[&mut [T]; 1]> = state.iter_mut().map(|list| [&mut list[..]]).collect();
         let mut lists: Vec<&mut [&mut [T]]> = lists.iter_mut().map(|list| &mut list[..]).collect();
-        let grads = Gradients { tensors: &[&grad], scale };
-        op.step(step, &mut [&mut weights], grads, &mut lists).expect("valid");
+        match &clipped {
+            Some(op) => {
+                op.step(step, &mut [&mut weights], Gradients::new(&[&grad]), &mut lists).expect("valid");
+            }
+            None => op.step(step, &mut [&mut weights], Gradients::new(&[&grad]), &mut lists).expect("valid"),
+        }
         if STEPS.contains(&step) {
             compare(case, step, &weights, &expected.next().expect("as many as steps"));
         }
