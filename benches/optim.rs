@@ -4,12 +4,19 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use steadygrad::Level;
-use steadygrad::optim::{Adam, Gradients, Momentum, Optimizer, Sgd, WeightDecay};
+use steadygrad::optim::{
+    Adadelta, Adagrad, Adam, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd, Spread,
+    WeightDecay,
+};
 use steadygrad::reference::adam::{self, Coefficients};
+use steadygrad::reference::optim::{coupled_decay, decoupled_decay};
 use steadygrad::reference::sgd::{self, State};
-use steadygrad::reference::weight_decay::{coupled_decay, decoupled_decay};
+use steadygrad::reference::{adadelta, adagrad, lion, nadam, radam, rms_prop};
 
 const LEN: usize = 65_536;
+
+/// One of the steps that make up a run: RAdam's first ones are simpler.
+const STEP: u64 = 100;
 
 /// A tensor of parameters with its gradient and its state: gradients are the numbers, state their squares.
 struct Tensors {
@@ -73,7 +80,7 @@ fn sgd_step(c: &mut Criterion) {
     ];
     bench(c, "sgd_step", optimizers, |g, p, [b, ..]| {
         let g = coupled_decay(*p, g, 1e-4);
-        State { p: *p, b: *b } = sgd::classical(State { p: *p, b: *b }, g, 1e-4, 0.9, 0.0, 2);
+        State { p: *p, b: *b } = sgd::classical(State { p: *p, b: *b }, g, 1e-4, 0.9, 0.0, STEP);
     });
 }
 
@@ -84,12 +91,73 @@ fn adam_step(c: &mut Criterion) {
         ("adam", &Adam { weight_decay: WeightDecay::NONE, ..adamw }),
         ("amsgrad", &Adam { amsgrad: true, ..adamw }),
     ];
-    let with = Coefficients { lr: 1e-5, beta1: 0.9, beta2: 0.999, eps: 1e-8 };
     bench(c, "adam_step", optimizers, |g, p, [m, v, u]| {
         let state = adam::State { p: decoupled_decay(*p, 1e-5, 0.01), m: *m, v: *v, u: *u };
-        adam::State { p: *p, m: *m, v: *v, u: *u } = adam::adam(state, g, with, 2);
+        adam::State { p: *p, m: *m, v: *v, u: *u } = adam::adam(state, g, WITH, STEP as i32);
     });
 }
 
-criterion_group!(benches, sgd_step, adam_step);
+fn lion_step(c: &mut Criterion) {
+    let op = Lion { lr: 1e-5, weight_decay: WeightDecay::Decoupled(0.01), ..Lion::default() };
+    bench(c, "lion_step", &[("lion", &op)], |g, p, [m, ..]| {
+        let state = lion::State { p: decoupled_decay(*p, 1e-5, 0.01), m: *m };
+        lion::State { p: *p, m: *m } = lion::lion(state, g, 1e-5, 0.9, 0.99);
+    });
+}
+
+fn rms_prop_step(c: &mut Criterion) {
+    let op = RmsProp { lr: 1e-5, ..RmsProp::default() };
+    let centred = RmsProp { spread: Spread::Variance, momentum: 0.9, ..op };
+    let with = rms_prop::Coefficients { lr: 1e-5, alpha: 0.99, eps: 1e-8, momentum: 0.0 };
+    bench(c, "rms_prop_step", &[("square", &op), ("centred_momentum", &centred)], |g, p, [v, ..]| {
+        let state = rms_prop::State { p: *p, v: *v, a: 0.0, b: 0.0 };
+        rms_prop::State { p: *p, v: *v, .. } = rms_prop::square(state, g, with);
+    });
+}
+
+fn adagrad_step(c: &mut Criterion) {
+    let op = Adagrad { lr: 1e-5, ..Adagrad::default() };
+    bench(c, "adagrad_step", &[("adagrad", &op)], |g, p, [s, ..]| {
+        adagrad::State { p: *p, s: *s } = adagrad::adagrad(adagrad::State { p: *p, s: *s }, g, 1e-5, 1e-10);
+    });
+}
+
+fn adadelta_step(c: &mut Criterion) {
+    let op = Adadelta { lr: 1e-5, ..Adadelta::default() };
+    bench(c, "adadelta_step", &[("adadelta", &op)], |g, p, [v, u, _]| {
+        let state = adadelta::State { p: *p, v: *v, u: *u };
+        adadelta::State { p: *p, v: *v, u: *u } = adadelta::adadelta(state, g, 1e-5, 0.9, 1e-6);
+    });
+}
+
+/// Coefficients of the relatives of Adam.
+const WITH: Coefficients<f32> = Coefficients { lr: 1e-5, beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+
+fn nadam_step(c: &mut Criterion) {
+    let op = NAdam { lr: 1e-5, ..NAdam::default() };
+    bench(c, "nadam_step", &[("nadam", &op)], |g, p, [m, v, u]| {
+        let state = adam::State { p: *p, m: *m, v: *v, u: *u };
+        adam::State { p: *p, m: *m, v: *v, u: *u } = nadam::nadam(state, g, WITH, 4e-3, STEP as i32);
+    });
+}
+
+fn radam_step(c: &mut Criterion) {
+    let op = RAdam { lr: 1e-5, ..RAdam::default() };
+    bench(c, "radam_step", &[("radam", &op)], |g, p, [m, v, u]| {
+        let state = adam::State { p: *p, m: *m, v: *v, u: *u };
+        adam::State { p: *p, m: *m, v: *v, u: *u } = radam::radam(state, g, WITH, STEP as i32);
+    });
+}
+
+criterion_group!(
+    benches,
+    sgd_step,
+    adam_step,
+    lion_step,
+    rms_prop_step,
+    adagrad_step,
+    adadelta_step,
+    nadam_step,
+    radam_step
+);
 criterion_main!(benches);

@@ -71,7 +71,13 @@ pub(crate) mod compiled {
         + crate::loss::softmax::Compiled
         + crate::init::Compiled
         + crate::math::Compiled
+        + crate::optim::adadelta::Compiled
+        + crate::optim::adagrad::Compiled
         + crate::optim::adam::Compiled
+        + crate::optim::lion::Compiled
+        + crate::optim::nadam::Compiled
+        + crate::optim::radam::Compiled
+        + crate::optim::rms_prop::Compiled
         + crate::optim::sgd::Compiled
         + crate::stats::norm_partial::Compiled
         + crate::linear::Compiled

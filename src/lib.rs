@@ -79,8 +79,14 @@ pub mod reference {
     pub use crate::loss::pointwise::reference as pointwise;
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
+    pub use crate::optim::adadelta::reference as adadelta;
+    pub use crate::optim::adagrad::reference as adagrad;
     pub use crate::optim::adam::reference as adam;
-    pub use crate::optim::reference as weight_decay;
+    pub use crate::optim::lion::reference as lion;
+    pub use crate::optim::nadam::reference as nadam;
+    pub use crate::optim::radam::reference as radam;
+    pub use crate::optim::reference as optim;
+    pub use crate::optim::rms_prop::reference as rms_prop;
     pub use crate::optim::sgd::reference as sgd;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }

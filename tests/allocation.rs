@@ -9,7 +9,10 @@ use steadygrad::loss::{
     BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
     Targets,
 };
-use steadygrad::optim::{Adam, Clipped, Gradients, Momentum, Optimizer, Sgd};
+use steadygrad::optim::{
+    Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
+    Spread,
+};
 use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
 
 /// The system's allocator, which counts the calls of each thread.
@@ -107,7 +110,13 @@ fn clip_and_step<T: Element>() {
     let optimizers: &[&(dyn Optimizer<T> + Send + Sync)] = &[
         &Sgd::default(),
         &Sgd { momentum: Momentum::Nesterov { momentum: 0.9 }, ..Sgd::default() },
-        &Adam::adamw(),
+        &Adam { amsgrad: true, ..Adam::adamw() },
+        &Adadelta::default(),
+        &Adagrad::default(),
+        &Lion::default(),
+        &NAdam::default(),
+        &RAdam::default(),
+        &RmsProp { spread: Spread::Variance, momentum: 0.9, ..RmsProp::default() },
     ];
     for optimizer in optimizers {
         let names = optimizer.state_names();

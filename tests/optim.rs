@@ -2,8 +2,14 @@
 
 mod common;
 mod optim {
+    mod adadelta;
+    mod adagrad;
     mod adam;
     mod clipped;
+    mod lion;
+    mod nadam;
+    mod radam;
+    mod rms_prop;
     mod sgd;
     pub(crate) mod subject;
 }

@@ -3,14 +3,26 @@
 //! An optimizer is a small `Copy` struct of hyper-parameters; what it keeps between steps lies in slices of the caller:
 //! see [`Optimizer::step`]. [`Clipped`] clips the gradients on the way.
 
+pub mod adadelta;
+pub mod adagrad;
 pub mod adam;
 mod clipped;
 mod driver;
+pub mod lion;
+pub mod nadam;
+pub mod radam;
 pub mod reference;
+pub mod rms_prop;
 pub mod sgd;
 
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use clipped::Clipped;
+pub use lion::Lion;
+pub use nadam::NAdam;
+pub use radam::RAdam;
+pub use rms_prop::{RmsProp, Spread};
 pub use sgd::{Momentum, Sgd};
 
 use crate::{Element, Error};

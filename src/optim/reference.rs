@@ -1,4 +1,4 @@
-//! Weight decay, one parameter at a time.
+//! What the formulas of several optimizers share, one parameter at a time.
 
 use num_traits::Float;
 
@@ -10,4 +10,9 @@ pub fn coupled_decay<T: Float>(p: T, g: T, decay: T) -> T {
 /// `p·(1 − lr·λ)`.
 pub fn decoupled_decay<T: Float>(p: T, lr: T, decay: T) -> T {
     p * (T::one() - lr * decay)
+}
+
+/// `kept·a + (1 − kept)·x`.
+pub fn average<T: Float>(a: T, x: T, kept: T) -> T {
+    kept * a + (T::one() - kept) * x
 }

@@ -313,6 +313,27 @@ def optimizers():
         yield optimizer("adamw", O.AdamW, base | dict(weight_decay=0.1, amsgrad=amsgrad), state)
         yield optimizer("adamw", O.AdamW, base | dict(weight_decay=0.1, amsgrad=amsgrad), state, max_norm=0.5)
 
+    base = dict(lr=0.01, betas=(0.9, 0.999), eps=1e-8, decoupled_weight_decay=False)
+    for given in (no, dict(weight_decay=0.1), dict(weight_decay=0.1, decoupled_weight_decay=True)):
+        yield optimizer("nadam", O.NAdam, base | given | dict(momentum_decay=4e-3), moments)
+        yield optimizer("radam", O.RAdam, base | given, moments)
+    yield optimizer("nadam", O.NAdam, base | no | dict(betas=(0.5, 0.99), momentum_decay=0.1), moments, max_norm=0.5)
+    yield optimizer("radam", O.RAdam, base | no | dict(betas=(0.5, 0.99)), moments, max_norm=0.5)
+
+    for centered in (False, True):
+        for momentum in (0.0, 0.9):
+            state = [("square", "square_avg")] + [("mean", "grad_avg")] * centered + buffer * (momentum > 0)
+            given = dict(lr=0.001, alpha=0.99, eps=1e-8, centered=centered, momentum=momentum)
+            yield optimizer("rms_prop", O.RMSprop, given | no, state)
+            yield optimizer("rms_prop", O.RMSprop, given | dict(weight_decay=0.1), state, max_norm=0.5)
+    for lr_decay in (0.0, 0.01):
+        for decay in (0.0, 0.1):
+            given = dict(lr=0.01, lr_decay=lr_decay, eps=1e-10, weight_decay=decay)
+            yield optimizer("adagrad", O.Adagrad, given, [("sum", "sum")], max_norm=0.5 if decay else None)
+    for decay in (0.0, 0.1):
+        given = dict(lr=1.0, rho=0.9, eps=1e-6, weight_decay=decay)
+        state = [("square", "square_avg"), ("delta", "acc_delta")]
+        yield optimizer("adadelta", O.Adadelta, given, state, max_norm=0.5 if decay else None)
 
 write("activation", activations())
 write("loss", [*softmaxes(), *cross_entropies(), *pointwise_losses(), *binary_losses(), *kl_divergences()])

@@ -2,7 +2,10 @@
 
 use steadygrad::Element;
 use steadygrad::clip::{ClipNorm, ClipRule};
-use steadygrad::optim::{Adam, Clipped, Gradients, Momentum, Optimizer, Sgd, WeightDecay};
+use steadygrad::optim::{
+    Adadelta, Adagrad, Adam, Clipped, Gradients, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd, Spread,
+    WeightDecay,
+};
 
 use super::case::{Case, cases};
 use crate::common::tolerance;
@@ -16,6 +19,21 @@ pub(crate) fn check<T: Element>() {
             "sgd" => Box::new(sgd(&case)),
             "adam" => Box::new(adam(&case, WeightDecay::Coupled)),
             "adamw" => Box::new(adam(&case, WeightDecay::Decoupled)),
+            "nadam" => Box::new(nadam(&case)),
+            "radam" => Box::new(radam(&case)),
+            "rms_prop" => Box::new(rms_prop(&case)),
+            "adagrad" => Box::new(Adagrad {
+                lr: case.float("lr"),
+                lr_decay: case.float("lr_decay"),
+                eps: case.float("eps"),
+                weight_decay: WeightDecay::Coupled(case.float("weight_decay")),
+            }),
+            "adadelta" => Box::new(Adadelta {
+                lr: case.float("lr"),
+                rho: case.float("rho"),
+                eps: case.float("eps"),
+                weight_decay: WeightDecay::Coupled(case.float("weight_decay")),
+            }),
             op => panic!("no optimizer is called {op}"),
         };
         steps(&case, &*op);
@@ -44,6 +62,38 @@ fn adam(case: &Case, decay: impl Fn(f64) -> WeightDecay) -> Adam {
         eps: case.float("eps"),
         weight_decay: decay(case.float("weight_decay")),
         amsgrad: case.flag("amsgrad"),
+    }
+}
+
+/// What a flag of the case says decay is.
+fn decay(case: &Case) -> WeightDecay {
+    let decay = case.float("weight_decay");
+    if case.flag("decoupled_weight_decay") {
+        WeightDecay::Decoupled(decay)
+    } else {
+        WeightDecay::Coupled(decay)
+    }
+}
+
+fn nadam(case: &Case) -> NAdam {
+    let [beta1, beta2] = case.pair("betas");
+    let (lr, eps, momentum_decay) = (case.float("lr"), case.float("eps"), case.float("momentum_decay"));
+    NAdam { lr, beta1, beta2, eps, momentum_decay, weight_decay: decay(case) }
+}
+
+fn radam(case: &Case) -> RAdam {
+    let [beta1, beta2] = case.pair("betas");
+    RAdam { lr: case.float("lr"), beta1, beta2, eps: case.float("eps"), weight_decay: decay(case) }
+}
+
+fn rms_prop(case: &Case) -> RmsProp {
+    RmsProp {
+        lr: case.float("lr"),
+        alpha: case.float("alpha"),
+        eps: case.float("eps"),
+        spread: if case.flag("centered") { Spread::Variance } else { Spread::Square },
+        momentum: case.float("momentum"),
+        weight_decay: WeightDecay::Coupled(case.float("weight_decay")),
     }
 }
 

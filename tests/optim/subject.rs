@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use steadygrad::clip::{ClipNorm, NonFinite};
 use steadygrad::optim::{Gradients, Optimizer, WeightDecay};
-use steadygrad::reference::weight_decay::{coupled_decay, decoupled_decay};
+use steadygrad::reference::optim::{coupled_decay, decoupled_decay};
 use steadygrad::{Element, Error, Level};
 
 use crate::common::{self, Guarded, assert_same_bits, each_level, each_pool};
@@ -30,6 +30,7 @@ pub(crate) struct Subject {
     double: Box<dyn Optimizer<f64> + Send + Sync>,
     weight_decay: WeightDecay,
     formula: Box<dyn Fn(u64, f64, Place) -> Place>,
+    state: Box<dyn Fn(usize, f64) -> f64 + Send + Sync>,
 }
 
 /// An element type's optimizer of a subject.
@@ -59,7 +60,12 @@ impl Subject {
         O: Optimizer<f32> + Optimizer<f64> + Copy + Debug + Send + Sync + 'static,
     {
         let (single, double, formula) = (Box::new(op), Box::new(op), Box::new(formula));
-        Self { label: format!("{op:?}"), single, double, weight_decay, formula }
+        Self { label: format!("{op:?}"), single, double, weight_decay, formula, state: Box::new(|_, x| x) }
+    }
+
+    /// With state that begins with this function of the list and of a square that is not small.
+    pub(crate) fn with_state(self, state: impl Fn(usize, f64) -> f64 + Send + Sync + 'static) -> Self {
+        Self { state: Box::new(state), ..self }
     }
 
     /// The parameter and state after a step.
@@ -90,11 +96,11 @@ impl Subject {
 }
 
 /// Parameters and state to begin with: state is positive and not small, as that of squares.
-fn places<T: Element>(len: usize, lists: usize) -> Vec<Vec<T>> {
-    let squares = |seed| -> Vec<T> {
-        common::numbers::<f64>(seed, len, 1.0).iter().map(|x| T::from_f64(x * x + 0.25)).collect()
-    };
-    let state = (0..lists as u64).map(|list| squares(list + 3));
+fn places<T: Of>(subject: &Subject, len: usize) -> Vec<Vec<T>> {
+    let state = (0..subject.lists::<T>()).map(|list| {
+        let numbers = common::numbers::<f64>(3 + list as u64, len, 1.0);
+        numbers.iter().map(|x| T::from_f64((subject.state)(list, x * x + 0.25))).collect()
+    });
     core::iter::once(common::numbers(1, len, 2.0)).chain(state).collect()
 }
 
@@ -102,7 +108,7 @@ fn places<T: Element>(len: usize, lists: usize) -> Vec<Vec<T>> {
 #[track_caller]
 fn check<T: Of>(subject: &Subject, step: u64, len: usize, scale: f64) {
     let offset = len % 5;
-    let places = places::<T>(len, subject.lists::<T>());
+    let places = places::<T>(subject, len);
     let grads: Vec<T> = common::numbers(2, len, 2.0);
     each_level(|level| {
         let mut guarded: Vec<Guarded<T>> = places.iter().map(|list| Guarded::of(list, offset)).collect();
@@ -160,7 +166,7 @@ fn scale_of_zero_leaves_the_gradient_out(subject: &Subject) {
         let clip = ClipNorm { non_finite: NonFinite::Skip, ..ClipNorm::default() };
         let scale = clip.measure(&[&grad]).unwrap().scale;
         let mut tensors: Vec<Vec<Vec<f32>>> =
-            places(len, subject.lists::<f32>()).into_iter().map(|list| vec![list]).collect();
+            places(subject, len).into_iter().map(|list| vec![list]).collect();
         subject.step(2, Gradients { tensors: &[&grad], scale }, &mut tensors);
         assert!(tensors.concat().concat().iter().all(|v| v.is_finite()), "{}", subject.label);
     }
@@ -173,7 +179,7 @@ fn nan_shows(subject: &Subject) {
         let mut grad = vec![0.5_f32; len];
         grad[at] = f32::NAN;
         let mut tensors: Vec<Vec<Vec<f32>>> =
-            places(len, subject.lists::<f32>()).into_iter().map(|list| vec![list]).collect();
+            places(subject, len).into_iter().map(|list| vec![list]).collect();
         subject.step(2, Gradients::new(&[&grad]), &mut tensors);
         for (i, value) in tensors[0][0].iter().enumerate() {
             assert_eq!(value.is_nan(), i == at, "{i}, {at}: {}", subject.label);
@@ -186,7 +192,7 @@ fn long_list(subject: &Subject) -> (Vec<Vec<f32>>, Vec<Vec<Vec<f32>>>) {
     let grads = LIST.iter().map(|&len| common::numbers(len as u64, len, 1.0)).collect();
     let mut tensors = vec![Vec::new(); 1 + subject.lists::<f32>()];
     for len in LIST {
-        for (list, tensor) in tensors.iter_mut().zip(places(len, subject.lists::<f32>())) {
+        for (list, tensor) in tensors.iter_mut().zip(places(subject, len)) {
             list.push(tensor);
         }
     }

@@ -2,6 +2,8 @@
 
 use num_traits::Float;
 
+use crate::optim::reference::average;
+
 /// One parameter with its averages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct State<T> {
@@ -30,8 +32,8 @@ pub struct Coefficients<T> {
 
 /// `m = β₁·m + (1 − β₁)·g; v = β₂·v + (1 − β₂)·g²; u = max(u, v)`.
 pub fn averages<T: Float>(state: State<T>, g: T, with: Coefficients<T>) -> State<T> {
-    let m = with.beta1 * state.m + (T::one() - with.beta1) * g;
-    let v = with.beta2 * state.v + (T::one() - with.beta2) * g * g;
+    let m = average(state.m, g, with.beta1);
+    let v = average(state.v, g * g, with.beta2);
     let u = if state.u.is_nan() || state.u > v { state.u } else { v };
     State { m, v, u, ..state }
 }
