@@ -75,6 +75,13 @@ pub(crate) mod compiled {
         + crate::math::Compiled
         + crate::norm::layer_norm::Compiled
         + crate::norm::rms_norm::Compiled
+        + crate::optim::adadelta::Compiled
+        + crate::optim::adagrad::Compiled
+        + crate::optim::adam::Compiled
+        + crate::optim::lion::Compiled
+        + crate::optim::nadam::Compiled
+        + crate::optim::radam::Compiled
+        + crate::optim::rms_prop::Compiled
         + crate::optim::sgd::Compiled
         + crate::recurrent::gru::Compiled
         + crate::recurrent::lstm::Compiled

@@ -85,6 +85,14 @@ pub mod reference {
     pub use crate::math::reference as math;
     pub use crate::norm::layer_norm::reference as layer_norm;
     pub use crate::norm::rms_norm::reference as rms_norm;
+    pub use crate::optim::adadelta::reference as adadelta;
+    pub use crate::optim::adagrad::reference as adagrad;
+    pub use crate::optim::adam::reference as adam;
+    pub use crate::optim::lion::reference as lion;
+    pub use crate::optim::nadam::reference as nadam;
+    pub use crate::optim::radam::reference as radam;
+    pub use crate::optim::reference as optim;
+    pub use crate::optim::rms_prop::reference as rms_prop;
     pub use crate::optim::sgd::reference as sgd;
     pub use crate::recurrent::gru::reference as gru;
     pub use crate::recurrent::lstm::reference as lstm;

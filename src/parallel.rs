@@ -101,6 +101,20 @@ impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
     }
 }
 
+/// As many as there are, cut at the same place.
+impl<S: Split + Default, const N: usize> Split for [S; N] {
+    fn len(&self) -> usize {
+        self.first().map_or(0, Split::len)
+    }
+    fn split_at(mut self, mid: usize) -> (Self, Self) {
+        let mut second = core::array::from_fn(|_| S::default());
+        for (first, second) in self.iter_mut().zip(&mut second) {
+            (*first, *second) = core::mem::take(first).split_at(mid);
+        }
+        (self, second)
+    }
+}
+
 /// Rows of `width` elements that are never cut apart; its length is the number of rows.
 #[derive(Debug)]
 pub(crate) struct Rows<S> {

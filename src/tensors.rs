@@ -103,6 +103,12 @@ impl<'a, 'b, T> ListMut<'a, 'b, T> {
     }
 }
 
+impl<T> Default for ListMut<'_, '_, T> {
+    fn default() -> Self {
+        Self::new(&mut [])
+    }
+}
+
 impl<T: Send> Split for ListMut<'_, '_, T> {
     fn len(&self) -> usize {
         self.len

@@ -10,6 +10,10 @@ use steadygrad::loss::{
     Targets,
 };
 use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
+use steadygrad::optim::{
+    Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
+    Spread,
+};
 use steadygrad::optim::{Gradients, Momentum, Sgd};
 use steadygrad::stats::Moments;
 use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
@@ -97,6 +101,7 @@ fn allocation_none_in_activation() {
 
 fn clip_and_step<T: Element>() {
     let (mut params, mut grads, mut buffer) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
+    let (mut second, mut third) = (ramp::<T>(LEN), ramp::<T>(LEN));
     let norm = ClipNorm { max_norm: 0.5, ..ClipNorm::default() };
     assert_none("ClipNorm", || {
         norm.clip(&mut [&mut grads]).unwrap();
@@ -123,10 +128,25 @@ fn clip_and_step<T: Element>() {
         ClipPerSample::scale(shape, &norms, &mut grads).unwrap();
     });
     assert_none("ClipValue", || ClipValue { min: -0.1, max: 0.1 }.clip(&mut [&mut grads]).unwrap());
-    for momentum in [Momentum::None, Momentum::Nesterov { momentum: 0.9 }] {
-        let sgd = Sgd { momentum, ..Sgd::default() };
-        assert_none("Sgd", || {
-            sgd.step(2, &mut [&mut params], Gradients::new(&[&grads]), &mut [&mut buffer]).unwrap();
+    let optimizers: &[&(dyn Optimizer<T> + Send + Sync)] = &[
+        &Sgd::default(),
+        &Sgd { momentum: Momentum::Nesterov { momentum: 0.9 }, ..Sgd::default() },
+        &Adam { amsgrad: true, ..Adam::adamw() },
+        &Adadelta::default(),
+        &Adagrad::default(),
+        &Lion::default(),
+        &NAdam::default(),
+        &RAdam::default(),
+        &RmsProp { spread: Spread::Variance, momentum: 0.9, ..RmsProp::default() },
+    ];
+    for optimizer in optimizers {
+        let names = optimizer.state_names();
+        let [mut a, mut b, mut c] = [&mut buffer, &mut second, &mut third].map(|list| [list.as_mut_slice()]);
+        let state = &mut [&mut a[..], &mut b[..], &mut c[..]][..names.len()];
+        assert_none(&format!("{names:?}"), || {
+            optimizer.step(2, &mut [&mut params], Gradients::new(&[&grads]), state).unwrap();
+            let clipped = Clipped::new(*optimizer, 0.25);
+            clipped.step(2, &mut [&mut params], Gradients::new(&[&grads]), state).unwrap();
         });
     }
 }

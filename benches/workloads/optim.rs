@@ -1,7 +1,7 @@
 //! `sgdm/<list>` and `clip+sgdm/<list>`: see `lists.rs` for the lists.
 
 use steadygrad::clip::ClipNorm;
-use steadygrad::optim::{Gradients, Momentum, Sgd};
+use steadygrad::optim::{Gradients, Momentum, Optimizer, Sgd};
 
 use crate::lists;
 use crate::timing::{Bench, Work, normal};
@@ -29,11 +29,11 @@ pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     };
     match op {
         "sgdm" => measure(5, &mut || {
-            sgd.step(2, &mut params, Gradients::new(&grads), &mut buffers).unwrap();
+            sgd.step(2, &mut params, Gradients::new(&grads), &mut [&mut buffers]).unwrap();
         }),
         "clip+sgdm" => measure(6, &mut || {
             let scale = clip.measure(&grads).unwrap().scale;
-            sgd.step(2, &mut params, Gradients { tensors: &grads, scale }, &mut buffers).unwrap();
+            sgd.step(2, &mut params, Gradients { tensors: &grads, scale }, &mut [&mut buffers]).unwrap();
         }),
         _ => return None,
     }

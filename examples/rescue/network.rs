@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use steadygrad::clip::{ClipNorm, NonFinite};
 use steadygrad::linear::{Dense, DenseGradients, DenseWeights};
 use steadygrad::loss::{CrossEntropy, PointwiseLoss, Reduction, Targets};
-use steadygrad::optim::{Gradients, Momentum, Sgd};
+use steadygrad::optim::{Gradients, Momentum, Optimizer, Sgd};
 use steadygrad::{Epilogue, Error, RowShape};
 
 use crate::digits::{CLASSES, Digits, PIXELS, Samples};
@@ -222,7 +222,7 @@ impl Network {
         }
         let gradients: Vec<&[f32]> = self.gradients.iter().map(Vec::as_slice).collect();
         let (parameters, momentum) = (&mut slices(&mut self.parameters), &mut slices(&mut self.momentum));
-        sgd.step(step, parameters, Gradients::new(&gradients), momentum)?;
+        sgd.step(step, parameters, Gradients::new(&gradients), &mut [momentum])?;
         Ok(true)
     }
 

@@ -1,11 +1,103 @@
 //! Optimizers: from gradients to the next parameters, in one pass over each tensor.
+//!
+//! An optimizer is a small `Copy` struct of hyper-parameters; what it keeps between steps lies in slices of the caller:
+//! see [`Optimizer::step`]. [`Clipped`] clips the gradients on the way.
 
+pub mod adadelta;
+pub mod adagrad;
+pub mod adam;
+mod clipped;
+mod driver;
+pub mod lion;
+pub mod nadam;
+pub mod radam;
+pub mod reference;
+pub mod rms_prop;
 pub mod sgd;
 
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
+pub use adam::Adam;
+pub use clipped::Clipped;
+pub use lion::Lion;
+pub use nadam::NAdam;
+pub use radam::RAdam;
+pub use rms_prop::{RmsProp, Spread};
 pub use sgd::{Momentum, Sgd};
 
-use crate::Error;
-use crate::shape::{check_len, check_range};
+use crate::{Element, Error};
+use driver::Step;
+
+/// What steps a list of tensors along their gradients.
+///
+/// The elements of all tensors are shared among threads in equal parts, whatever their number and sizes.
+pub trait Optimizer<T: Element> {
+    /// What is kept between steps: a name for each list of `state`.
+    fn state_names(&self) -> &'static [&'static str];
+
+    /// Whether every field is in its range.
+    #[doc(hidden)]
+    fn check(&self) -> Result<(), Error>;
+
+    /// Takes a step that was checked.
+    #[doc(hidden)]
+    fn apply(&self, step: Step<'_, '_, '_, '_, T>);
+
+    /// One step of all parameters.
+    ///
+    /// | argument | elements                                         | access                                   |
+    /// |----------|--------------------------------------------------|------------------------------------------|
+    /// | `step`   | –                                                | number of this step, from 1              |
+    /// | `params` | any of each tensor                               | read and overwritten                     |
+    /// | `grads`  | of each tensor as `params`                       | read once                                |
+    /// | `state`  | a list for each of `state_names`, each as `params` | read and overwritten; 0 before step 1 |
+    ///
+    /// # Errors
+    /// [`Error::Length`] for `grads`, `state` or the name of a list of it, or the first tensor of one, that does not
+    /// fit; [`Error::OutOfRange`] where a field, `step` or the scale is. Then nothing was written.
+    ///
+    /// # Examples
+    /// ```
+    /// use steadygrad::optim::{Adam, Gradients, Optimizer};
+    ///
+    /// let adam = Adam { lr: 0.5, eps: 0.0, ..Adam::default() };
+    /// let (mut weights, mut bias) = ([1.0_f64, 2.0], [0.0]);
+    /// let (mut weights_first, mut bias_first, mut weights_second, mut bias_second) = ([0.0; 2], [0.0], [0.0; 2], [0.0]);
+    /// adam.step(
+    ///     1,
+    ///     &mut [&mut weights, &mut bias],
+    ///     Gradients::new(&[&[3.0, -1.0], &[4.0]]),
+    ///     &mut [&mut [&mut weights_first, &mut bias_first], &mut [&mut weights_second, &mut bias_second]],
+    /// )?;
+    /// // The first step is as long as the learning rate.
+    /// assert!((weights[0] - 0.5).abs() < 1e-15 && (weights[1] - 2.5).abs() < 1e-15 && (bias[0] + 0.5).abs() < 1e-15);
+    /// # Ok::<(), steadygrad::Error>(())
+    /// ```
+    fn step(
+        &self,
+        step: u64,
+        params: &mut [&mut [T]],
+        grads: Gradients<'_, T>,
+        state: &mut [&mut [&mut [T]]],
+    ) -> Result<(), Error> {
+        self.check()?;
+        self.apply(Step::checked(step, params, grads, state, self.state_names())?);
+        Ok(())
+    }
+}
+
+/// A borrowed optimizer, also of a type known at run time.
+impl<T: Element, O: Optimizer<T> + ?Sized> Optimizer<T> for &O {
+    fn state_names(&self) -> &'static [&'static str] {
+        (**self).state_names()
+    }
+    fn check(&self) -> Result<(), Error> {
+        (**self).check()
+    }
+    fn apply(&self, step: Step<'_, '_, '_, '_, T>) {
+        (**self).apply(step);
+    }
+}
 
 /// How parameters are drawn to 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,9 +119,9 @@ impl WeightDecay {
     /// No decay.
     pub const NONE: Self = Self::Coupled(0.0);
 
-    pub(crate) fn check(self) -> Result<(), Error> {
+    pub(crate) fn check<T: Element>(self) -> Result<(), Error> {
         let (Self::Coupled(decay) | Self::Decoupled(decay)) = self;
-        check_range("weight_decay", "at least 0 and finite", decay >= 0.0 && decay.is_finite())
+        driver::check_coefficient::<T>("weight_decay", decay)
     }
 }
 
@@ -38,8 +130,8 @@ impl WeightDecay {
 pub struct Gradients<'a, T> {
     /// One for each tensor of parameters.
     pub tensors: &'a [&'a [T]],
-    /// Factor of all elements, at least 0 and finite: [`ClipReport::scale`](crate::clip::ClipReport::scale), or 1.
-    /// With 0 every gradient counts as 0, NaN and infinities too.
+    /// Factor of all elements, at least 0 and finite: [`ClipReport::scale`](crate::clip::ClipReport::scale), one over
+    /// the factor of a scaled loss, their product, or 1. With 0 every gradient counts as 0, NaN and infinities too.
     pub scale: f64,
 }
 
@@ -49,22 +141,4 @@ impl<'a, T> Gradients<'a, T> {
     pub fn new(tensors: &'a [&'a [T]]) -> Self {
         Self { tensors, scale: 1.0 }
     }
-
-    /// Whether there is one for each tensor of parameters, as long as it, and the scale is in its range.
-    pub(crate) fn check(&self, params: &[&mut [T]]) -> Result<(), Error> {
-        check_range("scale", "at least 0 and finite", self.scale >= 0.0 && self.scale.is_finite())?;
-        check_same_lengths("grads", self.tensors, params)
-    }
-}
-
-/// `Ok` where `list` has as many tensors as `params`, each as long.
-pub(crate) fn check_same_lengths<T, S: AsRef<[T]>>(
-    argument: &'static str,
-    list: &[S],
-    params: &[&mut [T]],
-) -> Result<(), Error> {
-    check_len(argument, list.len(), params.len())?;
-    list.iter()
-        .zip(params)
-        .try_for_each(|(tensor, param)| check_len(argument, tensor.as_ref().len(), param.len()))
 }

@@ -531,7 +531,7 @@ pub(crate) fn max_abs<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
     )
 }
 
-/// `state[..][i] = f(x[i], state[..][i])`: an optimizer's step, in place in all it keeps.
+/// `(y[i], state[..][i]) = f(x[i], y[i], state[..][i])`: an optimizer's step, in place in all it keeps.
 ///
 /// # Panics
 /// Where the lengths differ.
@@ -539,10 +539,12 @@ pub(crate) fn max_abs<I: Isa, T: Element>(isa: I, x: &[T]) -> T {
 pub(crate) fn update<I: Isa, T: Element, const N: usize>(
     isa: I,
     x: &[T],
+    y: &mut [T],
     state: [&mut [T]; N],
-    f: impl Fn(T::Vector<I>, [T::Vector<I>; N]) -> [T::Vector<I>; N],
+    f: impl Fn(T::Vector<I>, T::Vector<I>, [T::Vector<I>; N]) -> (T::Vector<I>, [T::Vector<I>; N]),
 ) {
     let lanes = T::Vector::<I>::LANES;
+    assert_eq!(y.len(), x.len());
     let mut pointers = [core::ptr::null_mut(); N];
     for k in 0..N {
         assert_eq!(state[k].len(), x.len());
@@ -555,25 +557,22 @@ pub(crate) fn update<I: Isa, T: Element, const N: usize>(
             // SAFETY: a whole vector is left of every slice.
             values[k] = unsafe { Vector::load(isa, pointers[k].wrapping_add(at)) };
         }
-        // SAFETY: a whole vector is left of `x`.
-        let new = f(unsafe { Vector::load(isa, x.as_ptr().wrapping_add(at)) }, values);
+        let (new, values) = f(load(isa, &x[at..]), load(isa, &y[at..]), values);
+        new.store_into(&mut y[at..]);
         for k in 0..N {
             // SAFETY: a whole vector is left of every slice.
-            unsafe { new[k].store(pointers[k].wrapping_add(at)) };
+            unsafe { values[k].store(pointers[k].wrapping_add(at)) };
         }
         at += lanes;
     }
-    let rest = x.len() - at;
-    if rest > 0 {
+    if at < x.len() {
         for k in 0..N {
-            // SAFETY: `rest` elements, fewer than the lanes, are left of every slice.
-            values[k] = unsafe { Vector::load_partial(isa, pointers[k].wrapping_add(at), rest) };
+            values[k] = load_partial(isa, &state[k][at..]);
         }
-        // SAFETY: `rest` elements, fewer than the lanes, are left of `x`.
-        let new = f(unsafe { Vector::load_partial(isa, x.as_ptr().wrapping_add(at), rest) }, values);
+        let (new, values) = f(load_partial(isa, &x[at..]), load_partial(isa, &y[at..]), values);
+        new.store_partial_into(&mut y[at..]);
         for k in 0..N {
-            // SAFETY: `rest` elements, fewer than the lanes, are left of every slice.
-            unsafe { new[k].store_partial(pointers[k].wrapping_add(at), rest) };
+            values[k].store_partial_into(&mut state[k][at..]);
         }
     }
 }

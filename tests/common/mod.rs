@@ -28,6 +28,10 @@ pub(crate) mod tolerance {
     pub(crate) const ACTIVATION_SQUARED: Tolerance = Tolerance { ulp: 8.5, epsilons: 0.0 };
     /// Activations and derivatives that cancel: relative to the magnitude of what cancels.
     pub(crate) const ACTIVATION_CANCELLING: Tolerance = Tolerance { ulp: 4.5, epsilons: 4.0 };
+    /// A thousand steps of an optimizer beside PyTorch's, relative to the larger of 1 and the weight.
+    pub(crate) fn steps<T: steadygrad::Element>() -> f64 {
+        if size_of::<T>() == 4 { 1e-5 } else { 1e-12 }
+    }
     /// A loss, in epsilons of the element type relative to the sum of its terms' magnitudes.
     pub(crate) const LOSS: f64 = 8.0;
     /// An element of a loss's gradient, in epsilons relative to the magnitudes of its terms.

@@ -34,6 +34,16 @@ impl Case {
         number(&self.0["parameters"][name])
     }
 
+    /// A parameter that only some cases have.
+    pub(crate) fn optional_float(&self, name: &str) -> Option<f64> {
+        self.0["parameters"].get(name).map(number)
+    }
+
+    /// A parameter that is two floats.
+    pub(crate) fn pair(&self, name: &str) -> [f64; 2] {
+        numbers(&self.0["parameters"][name]).try_into().expect("two floats")
+    }
+
     /// A parameter that is a count.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.0["parameters"][name].as_u64().unwrap_or_else(|| panic!("no count {name}: {self:?}")) as usize

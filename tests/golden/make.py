@@ -270,24 +270,9 @@ def clips():
 
 
 # ------------------------------------------------------------------------------------------------------ optim
-def optimizers():
-    steps, n = 4, 11
-    for parameters in (dict(), dict(momentum=0.9), dict(momentum=0.9, dampening=0.3),
-                       dict(momentum=0.9, nesterov=True), dict(weight_decay=0.1),
-                       dict(momentum=0.9, weight_decay=0.1), dict(momentum=0.5, dampening=0.5, weight_decay=0.01),
-                       dict(momentum=0.9, nesterov=True, weight_decay=0.1)):
-        given = dict(lr=0.1, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0) | parameters
-        weight = torch.nn.Parameter(randn(n, seed=1))
-        start, grads, after = weight.detach().clone(), [], []
-        optimizer = torch.optim.SGD([weight], **given)
-        for step in range(steps):
-            weight.grad = randn(n, seed=10 + step)
-            grads.append(weight.grad.clone())
-            optimizer.step()
-            after.append(weight.detach().clone())
-        buffer = optimizer.state[weight].get("momentum_buffer")
-        yield case("sgd", given, dict(weights=start, grads=grads),
-                   dict(weights=after, **({} if buffer is None else dict(momentum=buffer))))
+def long_gradient(step, n):
+    """The gradient of a step: binary fractions, so that f32 holds them; `tests/golden/optim.rs` computes the same."""
+    return torch.tensor([((37 * step + 101 * i) % 97 - 40) / 64 for i in range(n)])
 
 
 # ---------------------------------------------------------------------------------------------------- row norms
@@ -311,6 +296,66 @@ def layer_norms():
     _, mean, rstd = torch.native_layer_norm(x, (64,), None, None, 0.0)
     yield case("layer_norm_far", dict(rows=2, cols=64, eps=0.0), dict(x=x), dict(mean=mean, rstd=rstd), special=True)
 
+def optimizer(op, make, given, state=(), max_norm=None):
+    """Weights after 1, 10 and 1000 steps, and the state after the last."""
+    n, after = 11, []
+    weight = torch.nn.Parameter(randn(n, seed=1))
+    start, opt = weight.detach().clone(), make([weight], **given)
+    for step in range(1, 1001):
+        weight.grad = long_gradient(step, n)
+        if max_norm is not None:
+            torch.nn.utils.clip_grad_norm_([weight], max_norm)
+        opt.step()
+        if step in (1, 10, 1000):
+            after.append(weight.detach().clone())
+    parameters = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    clip = {} if max_norm is None else dict(max_norm=max_norm, torch_eps=1e-6)
+    last = {name: opt.state[weight][key] for name, key in state}
+    return case(op, parameters | clip, dict(weights=start), dict(weights=after, **last))
+
+
+def optimizers():
+    O = torch.optim
+    no = dict(weight_decay=0.0)
+    buffer, moments = [("buffer", "momentum_buffer")], [("first", "exp_avg"), ("second", "exp_avg_sq")]
+    base = dict(lr=0.01, momentum=0.0, dampening=0.0, nesterov=False, weight_decay=0.0)
+    for given in (dict(), dict(momentum=0.9), dict(momentum=0.9, dampening=0.3), dict(momentum=0.9, nesterov=True),
+                  dict(weight_decay=0.1), dict(momentum=0.9, weight_decay=0.1),
+                  dict(momentum=0.5, dampening=0.5, weight_decay=0.01),
+                  dict(momentum=0.9, nesterov=True, weight_decay=0.1)):
+        yield optimizer("sgd", O.SGD, base | given, buffer if "momentum" in given else ())
+    yield optimizer("sgd", O.SGD, base | dict(momentum=0.9), buffer, max_norm=0.5)
+
+    base = dict(lr=0.01, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False)
+    largest = [*moments, ("max_second", "max_exp_avg_sq")]
+    for amsgrad in (False, True):
+        state = largest if amsgrad else moments
+        for given in (dict(), dict(betas=(0.8, 0.95), eps=1e-3), dict(weight_decay=0.1)):
+            yield optimizer("adam", O.Adam, base | given | dict(amsgrad=amsgrad), state)
+        yield optimizer("adamw", O.AdamW, base | dict(weight_decay=0.1, amsgrad=amsgrad), state)
+        yield optimizer("adamw", O.AdamW, base | dict(weight_decay=0.1, amsgrad=amsgrad), state, max_norm=0.5)
+
+    base = dict(lr=0.01, betas=(0.9, 0.999), eps=1e-8, decoupled_weight_decay=False)
+    for given in (no, dict(weight_decay=0.1), dict(weight_decay=0.1, decoupled_weight_decay=True)):
+        yield optimizer("nadam", O.NAdam, base | given | dict(momentum_decay=4e-3), moments)
+        yield optimizer("radam", O.RAdam, base | given, moments)
+    yield optimizer("nadam", O.NAdam, base | no | dict(betas=(0.5, 0.99), momentum_decay=0.1), moments, max_norm=0.5)
+    yield optimizer("radam", O.RAdam, base | no | dict(betas=(0.5, 0.99)), moments, max_norm=0.5)
+
+    for centered in (False, True):
+        for momentum in (0.0, 0.9):
+            state = [("square", "square_avg")] + [("mean", "grad_avg")] * centered + buffer * (momentum > 0)
+            given = dict(lr=0.001, alpha=0.99, eps=1e-8, centered=centered, momentum=momentum)
+            yield optimizer("rms_prop", O.RMSprop, given | no, state)
+            yield optimizer("rms_prop", O.RMSprop, given | dict(weight_decay=0.1), state, max_norm=0.5)
+    for lr_decay in (0.0, 0.01):
+        for decay in (0.0, 0.1):
+            given = dict(lr=0.01, lr_decay=lr_decay, eps=1e-10, weight_decay=decay)
+            yield optimizer("adagrad", O.Adagrad, given, [("sum", "sum")], max_norm=0.5 if decay else None)
+    for decay in (0.0, 0.1):
+        given = dict(lr=1.0, rho=0.9, eps=1e-6, weight_decay=decay)
+        state = [("square", "square_avg"), ("delta", "acc_delta")]
+        yield optimizer("adadelta", O.Adadelta, given, state, max_norm=0.5 if decay else None)
 
 write("activation", activations())
 write("loss", [*softmaxes(), *cross_entropies(), *pointwise_losses(), *binary_losses(), *kl_divergences()])

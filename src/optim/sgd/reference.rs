@@ -27,13 +27,3 @@ pub fn nesterov<T: Float>(state: State<T>, g: T, lr: T, momentum: T, step: u64) 
 pub fn plain<T: Float>(p: T, g: T, lr: T) -> T {
     p - lr * g
 }
-
-/// `g + λ·p`.
-pub fn coupled_decay<T: Float>(p: T, g: T, decay: T) -> T {
-    g + decay * p
-}
-
-/// `p·(1 − lr·λ)`.
-pub fn decoupled_decay<T: Float>(p: T, lr: T, decay: T) -> T {
-    p * (T::one() - lr * decay)
-}

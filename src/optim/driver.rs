@@ -1,0 +1,204 @@
+//! What all optimizers share: a step whose lists fit each other, the gradient as a rule sees it, and the walk over all
+//! tensors in one pass. An optimizer adds its coefficients and its formula, a [`Rule`].
+
+use super::{Gradients, WeightDecay};
+use crate::clip::clip_norm::kernel::Factor;
+use crate::parallel;
+use crate::shape::{check_len, check_range};
+use crate::simd::{self, Active, Isa, Kernel, Vector};
+use crate::tensors::{List, ListMut, TASK};
+use crate::{Element, Error};
+
+/// What a step multiplies the gradients by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scale {
+    /// Nothing: every gradient counts as 0, NaN and infinities too.
+    LeaveOut,
+    /// This, where 0 times infinity is NaN.
+    Times(f64),
+}
+
+/// A step whose lists fit each other.
+#[derive(Debug)]
+pub struct Step<'a, 'l, 'p, 's, T> {
+    /// From 1.
+    pub(super) number: u64,
+    pub(super) params: &'a mut [&'p mut [T]],
+    pub(super) grads: &'a [&'a [T]],
+    pub(super) scale: Scale,
+    pub(super) state: &'a mut [&'l mut [&'s mut [T]]],
+}
+
+impl<'a, 'l, 'p, 's, T: Element> Step<'a, 'l, 'p, 's, T> {
+    /// The step, where the state has a list for each of `names`, and every list is as `params`.
+    pub(super) fn checked(
+        number: u64,
+        params: &'a mut [&'p mut [T]],
+        grads: Gradients<'a, T>,
+        state: &'a mut [&'l mut [&'s mut [T]]],
+        names: &[&'static str],
+    ) -> Result<Self, Error> {
+        check_range("step", "at least 1", number >= 1)?;
+        check_coefficient::<T>("scale", grads.scale)?;
+        check_same_lengths("grads", grads.tensors, params)?;
+        check_len("state", state.len(), names.len())?;
+        for (list, name) in state.iter().zip(names) {
+            check_same_lengths(name, list, params)?;
+        }
+        let scale = if grads.scale == 0.0 { Scale::LeaveOut } else { Scale::Times(grads.scale) };
+        Ok(Self { number, params, grads: grads.tensors, scale, state })
+    }
+}
+
+/// `Ok` where `list` has as many tensors as `params`, each as long.
+fn check_same_lengths<T, S: AsRef<[T]>>(
+    argument: &'static str,
+    list: &[S],
+    params: &[&mut [T]],
+) -> Result<(), Error> {
+    check_len(argument, list.len(), params.len())?;
+    list.iter()
+        .zip(params)
+        .try_for_each(|(tensor, param)| check_len(argument, tensor.as_ref().len(), param.len()))
+}
+
+/// `Ok` where `value` is a learning rate, an eps or another such coefficient.
+pub(super) fn check_coefficient<T: Element>(argument: &'static str, value: f64) -> Result<(), Error> {
+    let holds = value >= 0.0 && T::from_f64(value).is_finite();
+    check_range(argument, "at least 0 and finite in the element type", holds)
+}
+
+/// `Ok` where `value` is the share that a moving average keeps.
+pub(super) fn check_kept<T: Element>(argument: &'static str, value: f64) -> Result<(), Error> {
+    let holds = value >= 0.0 && T::from_f64(value) < T::one();
+    check_range(argument, "at least 0 and below 1 in the element type", holds)
+}
+
+/// A moving average: `kept·a + (1 − kept)·x`.
+///
+/// `kept` is rounded to the element type first, so that the two coefficients add up to 1: rounded apart, 0.999 in
+/// `f32` would make an average 1.3e-5 too large.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Average<T> {
+    kept: T,
+    new: T,
+}
+
+impl<T: Element> Average<T> {
+    pub(super) fn new(kept: f64) -> Self {
+        let kept = T::from_f64(kept);
+        Self { kept, new: T::one() - kept }
+    }
+
+    /// What an average of ones that began with 0 is after `steps`: `1 − keptˢᵗᵉᵖˢ`.
+    pub(super) fn of_ones(self, steps: u64) -> f64 {
+        1.0 - libm::pow(self.kept.to_f64(), steps as f64)
+    }
+
+    /// With `x`.
+    #[inline(always)]
+    pub(super) fn with<V: Vector<Elem = T>>(self, average: V, x: V) -> V {
+        average.mul_add(average.splat(self.kept), x * self.new)
+    }
+
+    /// With `x²`.
+    #[inline(always)]
+    pub(super) fn with_square<V: Vector<Elem = T>>(self, average: V, x: V) -> V {
+        (x * self.new).mul_add(x, average * self.kept)
+    }
+}
+
+/// One optimizer's formula for a vector of parameters.
+pub(super) trait Rule<T, const N: usize>: Copy + Send + Sync {
+    /// The new parameters and state, from the gradient with scale and decay.
+    ///
+    /// Mark it `#[inline(always)]`.
+    fn apply<V: Vector<Elem = T>>(self, g: V, p: V, state: [V; N]) -> (V, [V; N]);
+}
+
+/// Scale and weight decay, which come before every rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Intake<T> {
+    /// Of the gradient; `None` where it counts as 0 whatever it holds.
+    scale: Option<Factor<T>>,
+    /// λ of coupled decay; `None` where there is none, since 0 times an infinite parameter would be NaN.
+    coupled: Option<T>,
+    /// 1 − lr·λ of decoupled decay, multiplied with the parameter.
+    keep: T,
+}
+
+impl<T: Element> Intake<T> {
+    pub(super) fn new(scale: Scale, weight_decay: WeightDecay, lr: f64) -> Self {
+        let (coupled, keep) = match weight_decay {
+            WeightDecay::Coupled(decay) => ((decay != 0.0).then(|| T::from_f64(decay)), 1.0),
+            WeightDecay::Decoupled(decay) => (None, 1.0 - lr * decay),
+        };
+        let scale = match scale {
+            Scale::LeaveOut => None,
+            Scale::Times(scale) => Some(Factor::new(scale)),
+        };
+        Self { scale, coupled, keep: T::from_f64(keep) }
+    }
+
+    /// The gradient with scale and coupled decay, and the parameter after decoupled decay.
+    #[inline(always)]
+    pub(super) fn take<V: Vector<Elem = T>>(self, g: V, p: V) -> (V, V) {
+        let g = match self.scale {
+            Some(scale) => scale.times(g),
+            None => g.splat(T::zero()),
+        };
+        let g = match self.coupled {
+            Some(decay) => p.mul_add(p.splat(decay), g),
+            None => g,
+        };
+        (g, p * self.keep)
+    }
+}
+
+/// Applies `rule` to all elements of all tensors, in one pass.
+pub(super) fn run<T: Element, const N: usize>(
+    step: Step<'_, '_, '_, '_, T>,
+    intake: Intake<T>,
+    rule: impl Rule<T, N>,
+) {
+    let active = Active::current();
+    let mut lists = step.state.iter_mut();
+    let state: [ListMut<'_, '_, T>; N] =
+        core::array::from_fn(|_| lists.next().map(|list| ListMut::new(list)).unwrap_or_default());
+    let lists = (ListMut::new(step.params), List::new(step.grads), state);
+    parallel::for_each(lists, TASK, |(params, grads, state)| {
+        simd::dispatch(active, Walk { intake, rule, params, grads, state });
+    });
+}
+
+/// `rule` on a part of the lists.
+struct Walk<'a, 'p, 's, T, R, const N: usize> {
+    intake: Intake<T>,
+    rule: R,
+    params: ListMut<'a, 'p, T>,
+    grads: List<'a, T, &'a [T]>,
+    state: [ListMut<'a, 's, T>; N],
+}
+
+impl<T: Element, R: Rule<T, N>, const N: usize> Kernel for Walk<'_, '_, '_, T, R, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { intake, rule, params, grads, state } = self;
+        let mut state = state.map(ListMut::pieces);
+        for (param, grad) in params.pieces().zip(grads.pieces()) {
+            let state = state.each_mut().map(|pieces| pieces.next().unwrap_or_default());
+            simd::update(
+                isa,
+                grad,
+                param,
+                state,
+                #[inline(always)]
+                |g: T::Vector<I>, p, state| {
+                    let (g, p) = intake.take(g, p);
+                    rule.apply(g, p, state)
+                },
+            );
+        }
+    }
+}
