@@ -49,6 +49,7 @@ pub mod loss;
 pub mod math;
 pub mod optim;
 mod parallel;
+pub mod random;
 pub mod shape;
 mod simd;
 pub mod stats;
@@ -63,6 +64,7 @@ pub use gradcheck::GradCheck;
 pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
 pub use rand_core;
+pub use random::Philox;
 pub use shape::{ChannelShape, RowShape, WeightShape};
 pub use simd::Level;
 
@@ -80,5 +82,6 @@ pub mod reference {
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
     pub use crate::optim::sgd::reference as sgd;
+    pub use crate::random::philox::reference as philox;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }

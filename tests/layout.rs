@@ -36,6 +36,8 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("math/f64", Kind::Infrastructure),
     ("optim", Kind::Composition),
     ("optim/sgd", Kind::Leaf),
+    ("random", Kind::Composition),
+    ("random/philox", Kind::Leaf),
     ("simd", Kind::Infrastructure),
     ("stats", Kind::Composition),
     ("stats/norm_partial", Kind::Leaf),
