@@ -102,6 +102,16 @@ pub(crate) mod compiled {
         + crate::init::Compiled
         + crate::math::Compiled
         + crate::optim::sgd::Compiled
+        + crate::regularize::dropout::Compiled
+        + crate::regularize::group_lasso::Compiled
+        + crate::regularize::max_norm::Compiled
+        + crate::regularize::orthogonality::Compiled
+        + crate::regularize::penalty::Compiled
+        + crate::regularize::proximal::Compiled
+        + crate::residual::add::Compiled
+        + crate::residual::highway::Compiled
+        + crate::residual::scaled::Compiled
+        + crate::residual::stochastic_depth::Compiled
         + crate::stats::norm_partial::Compiled
         + crate::linear::Compiled
     {

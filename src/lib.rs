@@ -38,6 +38,7 @@
 extern crate alloc;
 
 pub mod activation;
+mod channels;
 pub mod clip;
 mod element;
 mod epilogue;
@@ -50,6 +51,8 @@ pub mod math;
 pub mod optim;
 mod parallel;
 pub mod random;
+pub mod regularize;
+pub mod residual;
 pub mod shape;
 mod simd;
 pub mod stats;
@@ -83,5 +86,15 @@ pub mod reference {
     pub use crate::math::reference as math;
     pub use crate::optim::sgd::reference as sgd;
     pub use crate::random::philox::reference as philox;
+    pub use crate::regularize::dropout::reference as dropout;
+    pub use crate::regularize::group_lasso::reference as group_lasso;
+    pub use crate::regularize::max_norm::reference as max_norm;
+    pub use crate::regularize::orthogonality::reference as orthogonality;
+    pub use crate::regularize::penalty::reference as penalty;
+    pub use crate::regularize::proximal::reference as proximal;
+    pub use crate::residual::add::reference as add;
+    pub use crate::residual::highway::reference as highway;
+    pub use crate::residual::scaled::reference as scaled;
+    pub use crate::residual::stochastic_depth::reference as stochastic_depth;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }

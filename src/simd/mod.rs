@@ -24,7 +24,7 @@ pub use level::Level;
 pub(crate) use level::{Active, dispatch};
 pub(crate) use products::{Products, Source, map_products};
 pub(crate) use slices::{
-    APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
+    APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
     load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
 pub(crate) use tile::{Left, MatrixMut, Right, multiply_tile, transpose_block};
