@@ -5,7 +5,7 @@ use core::fmt::Debug;
 use num_traits::Float;
 
 use crate::math::Math;
-use crate::simd::{Isa, Vector};
+use crate::simd::{Isa, Mask, StoreInto, Vector, Words, splat};
 
 /// `f32` or `f64`; sealed, since kernels are compiled for these two.
 pub trait Element: Float + Debug + Default + Send + Sync + Math + compiled::Kernels + 'static {
@@ -21,6 +21,13 @@ pub trait Element: Float + Debug + Default + Send + Sync + Math + compiled::Kern
     /// Thirty-two elements as four vectors of `f64`; `f32` fills and reads only the first two inputs.
     #[doc(hidden)]
     fn widen<I: Isa>(isa: I, x: [Self::Vector<I>; 4]) -> [I::F64; 4];
+
+    /// The place in a run of sixteen of each lane of two vectors of words, as [`choose`](Element::choose) wants them.
+    #[doc(hidden)]
+    const PLACES: [[u32; 8]; 2];
+    /// Sixteen choices, one a word: `below` where it is less than `bound`, else `other`.
+    #[doc(hidden)]
+    fn choose<I: Isa>(isa: I, words: [I::Words; 2], bound: u32, below: Self, other: Self, to: &mut [Self]);
 }
 
 impl Element for f32 {
@@ -38,6 +45,20 @@ impl Element for f32 {
         let ([a, b], [c, d]) = (isa.widen(first), isa.widen(second));
         [a, b, c, d]
     }
+
+    const PLACES: [[u32; 8]; 2] = [[0, 2, 4, 6, 8, 10, 12, 14], [1, 3, 5, 7, 9, 11, 13, 15]];
+    #[inline(always)]
+    fn choose<I: Isa>(
+        isa: I,
+        [even, odd]: [I::Words; 2],
+        bound: u32,
+        below: f32,
+        other: f32,
+        to: &mut [f32],
+    ) {
+        let mask = Words::below_interleaved(even, odd, bound);
+        mask.select(splat(isa, below), splat(isa, other)).store_into(to);
+    }
 }
 
 impl Element for f64 {
@@ -53,6 +74,15 @@ impl Element for f64 {
     #[inline(always)]
     fn widen<I: Isa>(_isa: I, x: [I::F64; 4]) -> [I::F64; 4] {
         x
+    }
+
+    const PLACES: [[u32; 8]; 2] = [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]];
+    #[inline(always)]
+    fn choose<I: Isa>(isa: I, words: [I::Words; 2], bound: u32, below: f64, other: f64, to: &mut [f64]) {
+        let (low, high) = to.split_at_mut(8);
+        for (words, to) in words.into_iter().zip([low, high]) {
+            words.below(bound).select(splat(isa, below), splat(isa, other)).store_into(to);
+        }
     }
 }
 
@@ -87,6 +117,16 @@ pub(crate) mod compiled {
         + crate::recurrent::lstm::Compiled
         + crate::recurrent::rnn::Compiled
         + crate::stats::moments::Compiled
+        + crate::regularize::dropout::Compiled
+        + crate::regularize::group_lasso::Compiled
+        + crate::regularize::max_norm::Compiled
+        + crate::regularize::orthogonality::Compiled
+        + crate::regularize::penalty::Compiled
+        + crate::regularize::proximal::Compiled
+        + crate::residual::add::Compiled
+        + crate::residual::highway::Compiled
+        + crate::residual::scaled::Compiled
+        + crate::residual::stochastic_depth::Compiled
         + crate::stats::norm_partial::Compiled
         + crate::linear::Compiled
     {

@@ -38,6 +38,7 @@
 extern crate alloc;
 
 pub mod activation;
+mod channels;
 pub mod clip;
 mod element;
 mod epilogue;
@@ -50,7 +51,10 @@ pub mod math;
 pub mod norm;
 pub mod optim;
 mod parallel;
+pub mod random;
 pub mod recurrent;
+pub mod regularize;
+pub mod residual;
 pub mod shape;
 mod simd;
 pub mod stats;
@@ -67,6 +71,7 @@ pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
 pub use norm::{LayerNorm, RmsNorm};
 pub use rand_core;
+pub use random::Philox;
 pub use shape::{ChannelShape, RowShape, WeightShape};
 pub use simd::Level;
 
@@ -94,9 +99,20 @@ pub mod reference {
     pub use crate::optim::reference as optim;
     pub use crate::optim::rms_prop::reference as rms_prop;
     pub use crate::optim::sgd::reference as sgd;
+    pub use crate::random::philox::reference as philox;
     pub use crate::recurrent::gru::reference as gru;
     pub use crate::recurrent::lstm::reference as lstm;
     pub use crate::recurrent::rnn::reference as rnn;
+    pub use crate::regularize::dropout::reference as dropout;
+    pub use crate::regularize::group_lasso::reference as group_lasso;
+    pub use crate::regularize::max_norm::reference as max_norm;
+    pub use crate::regularize::orthogonality::reference as orthogonality;
+    pub use crate::regularize::penalty::reference as penalty;
+    pub use crate::regularize::proximal::reference as proximal;
+    pub use crate::residual::add::reference as add;
+    pub use crate::residual::highway::reference as highway;
+    pub use crate::residual::scaled::reference as scaled;
+    pub use crate::residual::stochastic_depth::reference as stochastic_depth;
     pub use crate::stats::moments::reference as moments;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }

@@ -10,7 +10,10 @@ mod fuzz {
     pub(crate) mod loss;
     pub(crate) mod math;
     pub(crate) mod optim;
+    pub(crate) mod random;
     pub(crate) mod reader;
+    pub(crate) mod regularize;
+    pub(crate) mod residual;
     pub(crate) mod row_norm;
     pub(crate) mod stats;
 }
@@ -83,4 +86,19 @@ fn linear() {
 #[test]
 fn init() {
     run_all("init", fuzz::init::run);
+}
+
+#[test]
+fn random() {
+    run_all("random", fuzz::random::run);
+}
+
+#[test]
+fn regularize() {
+    run_all("regularize", fuzz::regularize::run);
+}
+
+#[test]
+fn residual() {
+    run_all("residual", fuzz::residual::run);
 }

@@ -27,7 +27,7 @@ pub use level::Level;
 pub(crate) use level::{Active, dispatch};
 pub(crate) use products::{Products, Source, map_products, sum_products};
 pub(crate) use slices::{
-    APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
+    APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
     load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
 pub(crate) use tile::{Left, MatrixMut, Right, multiply_tile, transpose_block};
@@ -39,6 +39,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     type F32: Vector<Elem = f32, Isa = Self>;
     /// Eight lanes of `f64`.
     type F64: Vector<Elem = f64, Isa = Self>;
+    /// Eight words of 32 bits with room for their products.
+    type Words: Words<Isa = Self>;
     /// The level this proof stands for, for constants that differ by level (tile sizes).
     const LEVEL: Level;
 
@@ -208,6 +210,31 @@ pub trait Vector:
             |a, b| a + b,
         )
     }
+}
+
+/// Eight lanes of 64 bits, each with a word in its low half; what the high half holds does not matter.
+///
+/// So a product of words needs no room beside it, and its two halves are itself and a shift.
+pub trait Words: Copy {
+    /// The instruction set that makes them.
+    type Isa: Isa;
+
+    /// `value` in every lane.
+    fn new(isa: Self::Isa, value: u32) -> Self;
+    /// One word a lane.
+    fn from_array(isa: Self::Isa, words: [u32; 8]) -> Self;
+    /// The product of the words, 64 bits wide: its low half is the word of the result.
+    fn multiply(self, other: Self) -> Self;
+    /// The high half as the word.
+    fn high(self) -> Self;
+    /// Bits set in one of both.
+    fn xor(self, other: Self) -> Self;
+    /// True where the word is below `bound`, unsigned.
+    fn below(self, bound: u32) -> <<Self::Isa as Isa>::F64 as Vector>::Mask;
+    /// As [`below`](Words::below) for sixteen words: `even` has lanes 0, 2, 4 …, `odd` has 1, 3, 5 ….
+    fn below_interleaved(even: Self, odd: Self, bound: u32) -> <<Self::Isa as Isa>::F32 as Vector>::Mask;
+    /// Sixteen words in the order of [`below_interleaved`](Words::below_interleaved).
+    fn interleave(even: Self, odd: Self) -> [u32; 16];
 }
 
 /// Lanes of the widest vector: `f32` in 512 bits.

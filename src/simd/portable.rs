@@ -2,7 +2,7 @@
 
 use wide::{f32x16, f64x8, u32x16, u64x8};
 
-use super::{Isa, Level, Mask, Vector, operators};
+use super::{Isa, Level, Mask, Vector, Words, operators};
 
 /// The proof of nothing: this level runs everywhere.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,7 @@ pub(super) struct Portable;
 impl Isa for Portable {
     type F32 = F32x16;
     type F64 = F64x8;
+    type Words = Words64x8;
     const LEVEL: Level = Level::Portable;
 
     #[inline(always)]
@@ -248,3 +249,67 @@ portable_vector!(
     mantissa 52, low 0x7ff_ffff, bias 1023, two_thirds 0x3fe5_5555_5555_5555_u64,
     two_to_mantissa 4_503_599_627_370_496.0
 );
+
+/// Eight words in lanes of 64 bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words64x8([u64; 8]);
+
+impl Words for Words64x8 {
+    type Isa = Portable;
+
+    #[inline(always)]
+    fn new(_isa: Portable, value: u32) -> Self {
+        Self([u64::from(value); 8])
+    }
+    #[inline(always)]
+    fn from_array(_isa: Portable, words: [u32; 8]) -> Self {
+        Self(words.map(u64::from))
+    }
+    #[inline(always)]
+    fn multiply(mut self, other: Self) -> Self {
+        for lane in 0..8 {
+            // Compilers know this as the product of 32-bit lanes that SSE2 and NEON have.
+            self.0[lane] = (self.0[lane] & 0xffff_ffff) * (other.0[lane] & 0xffff_ffff);
+        }
+        self
+    }
+    #[inline(always)]
+    fn high(mut self) -> Self {
+        for lane in 0..8 {
+            self.0[lane] >>= 32;
+        }
+        self
+    }
+    #[inline(always)]
+    fn xor(mut self, other: Self) -> Self {
+        for lane in 0..8 {
+            self.0[lane] ^= other.0[lane];
+        }
+        self
+    }
+    #[inline(always)]
+    fn below(self, bound: u32) -> Mask64 {
+        let mut lanes = [0.0; 8];
+        for lane in 0..8 {
+            lanes[lane] = f64::from_bits(if (self.0[lane] as u32) < bound { u64::MAX } else { 0 });
+        }
+        Mask64(f64x8::new(lanes))
+    }
+    #[inline(always)]
+    fn below_interleaved(even: Self, odd: Self, bound: u32) -> Mask32 {
+        let words = Self::interleave(even, odd);
+        let mut lanes = [0.0; 16];
+        for lane in 0..16 {
+            lanes[lane] = f32::from_bits(if words[lane] < bound { u32::MAX } else { 0 });
+        }
+        Mask32(f32x16::new(lanes))
+    }
+    #[inline(always)]
+    fn interleave(even: Self, odd: Self) -> [u32; 16] {
+        let mut words = [0; 16];
+        for lane in 0..8 {
+            (words[2 * lane], words[2 * lane + 1]) = (even.0[lane] as u32, odd.0[lane] as u32);
+        }
+        words
+    }
+}

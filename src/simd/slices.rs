@@ -74,6 +74,12 @@ impl<'a, T> InOut<'a, T> {
         self.len
     }
 
+    /// The same with ordinary stores: for loops that write less at a time than streaming stores need.
+    #[inline(always)]
+    pub(crate) fn cached(self) -> Self {
+        Self { store: Store::Cached, ..self }
+    }
+
     /// What there is to read; in place, what has been written so far.
     #[inline(always)]
     pub(crate) fn input(&self) -> &[T] {
@@ -243,6 +249,55 @@ pub(crate) fn map3<I: Isa, T: Element>(
                 f(a, Vector::load_partial(isa, b.wrapping_add(at), len), x)
             },
         );
+    }
+}
+
+/// `outputs[..][i] = f(inputs[..][i])`: a backward with several gradients.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline(always)]
+pub(crate) fn combine<I: Isa, T: Element, const N: usize, const M: usize>(
+    isa: I,
+    inputs: [&[T]; N],
+    outputs: [&mut [T]; M],
+    f: impl Fn([T::Vector<I>; N]) -> [T::Vector<I>; M],
+) {
+    let lanes = T::Vector::<I>::LANES;
+    let len = inputs[0].len();
+    for input in inputs {
+        assert_eq!(input.len(), len);
+    }
+    let mut pointers = [core::ptr::null_mut(); M];
+    for k in 0..M {
+        assert_eq!(outputs[k].len(), len);
+        pointers[k] = outputs[k].as_mut_ptr();
+    }
+    let mut values = [splat(isa, T::zero()); N];
+    let mut at = 0;
+    while at + lanes <= len {
+        for k in 0..N {
+            // SAFETY: a whole vector is left of every slice.
+            values[k] = unsafe { Vector::load(isa, inputs[k].as_ptr().wrapping_add(at)) };
+        }
+        let results = f(values);
+        for k in 0..M {
+            // SAFETY: a whole vector is left of every slice.
+            unsafe { results[k].store(pointers[k].wrapping_add(at)) };
+        }
+        at += lanes;
+    }
+    let rest = len - at;
+    if rest > 0 {
+        for k in 0..N {
+            // SAFETY: `rest` elements, fewer than the lanes, are left of every slice.
+            values[k] = unsafe { Vector::load_partial(isa, inputs[k].as_ptr().wrapping_add(at), rest) };
+        }
+        let results = f(values);
+        for k in 0..M {
+            // SAFETY: `rest` elements, fewer than the lanes, are left of every slice.
+            unsafe { results[k].store_partial(pointers[k].wrapping_add(at), rest) };
+        }
     }
 }
 

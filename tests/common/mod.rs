@@ -32,6 +32,8 @@ pub(crate) mod tolerance {
     pub(crate) fn steps<T: steadygrad::Element>() -> f64 {
         if size_of::<T>() == 4 { 1e-5 } else { 1e-12 }
     }
+    /// A few terms, in epsilons of the element type relative to the largest of them.
+    pub(crate) const TERMS: f64 = 4.0;
     /// A loss, in epsilons of the element type relative to the sum of its terms' magnitudes.
     pub(crate) const LOSS: f64 = 8.0;
     /// An element of a loss's gradient, in epsilons relative to the magnitudes of its terms.
@@ -140,6 +142,18 @@ pub(crate) fn assert_close<T: Element>(
     let within = distance <= tolerance.ulp
         || (actual.to_f64() - exact).abs() <= tolerance.epsilons * T::epsilon().to_f64();
     assert!(within, "{actual:?} is {distance:.2} ULP from {exact:e}: {}", context());
+}
+
+/// Fails where `actual` is further from `exact` than the roundings of a few terms no larger than `largest`.
+#[track_caller]
+pub(crate) fn assert_terms<T: Element>(
+    actual: T,
+    exact: f64,
+    largest: f64,
+    context: impl FnOnce() -> String,
+) {
+    let epsilons = tolerance::TERMS * largest.min(T::max_value().to_f64());
+    assert_close(actual, exact, Tolerance { ulp: tolerance::TERMS, epsilons }, context);
 }
 
 /// Fails where two slices differ in any bit, NaN being NaN.

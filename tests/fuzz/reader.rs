@@ -28,6 +28,11 @@ impl<'a> Reader<'a> {
         usize::from(u16::from_le_bytes(self.array())) % (most + 1)
     }
 
+    /// Any number of 64 bits.
+    pub(crate) fn long(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
     /// One of `choices`.
     pub(crate) fn pick<C: Copy>(&mut self, choices: &[C]) -> C {
         choices[self.up_to(choices.len() - 1)]

@@ -5,8 +5,9 @@
 mod kernel;
 pub mod reference;
 
+use crate::channels::{self, Row};
 use crate::element::compiled_once;
-use crate::parallel::{self, PARALLEL_BLOCK, Rows, Split};
+use crate::parallel::{self, Rows};
 use crate::shape::check_len;
 use crate::simd::{self, Active, InOut};
 use crate::{ChannelShape, Element, Error};
@@ -103,26 +104,15 @@ compiled_once! {
     ) = backward_all;
 }
 
-/// Whole rows of `channels · inner` as the unit of work; with a single slope any cut will do.
-fn rows<S: Split>(shape: ChannelShape, data: S) -> (Rows<S>, usize) {
-    let width = if shape.channels == 1 { 1 } else { shape.channels * shape.inner };
-    (Rows { data, width }, PARALLEL_BLOCK.div_ceil(width))
-}
-
-/// The row as the kernel sees it, of a piece of `len` elements.
-fn row_of(shape: ChannelShape, len: usize) -> (usize, usize) {
-    if shape.channels == 1 { (1, len) } else { (shape.channels, shape.inner) }
-}
-
 fn forward_all<T: Element>(shape: ChannelShape, slope: &[T], x: &[T], y: &mut [T]) {
     if x.is_empty() {
         return;
     }
     let active = Active::current();
-    let (rows, block) = rows(shape, InOut::new(x, y));
+    let (rows, block) = channels::rows(shape, InOut::new(x, y));
     parallel::for_each(rows, block, |Rows { data, .. }| {
-        let (channels, inner) = row_of(shape, data.len());
-        simd::dispatch(active, kernel::Forward { channels, inner, slope, data });
+        let row = Row::of(shape, data.len());
+        simd::dispatch(active, kernel::Forward { row, slope, data });
     });
 }
 
@@ -138,25 +128,10 @@ fn backward_all<T: Element>(
         return;
     }
     let active = Active::current();
-    let (rows, block) = rows(shape, (x, InOut::new(dy, dx)));
+    let (rows, block) = channels::rows(shape, (x, InOut::new(dy, dx)));
     parallel::for_each(rows, block, |Rows { data: (x, data), .. }| {
-        let (channels, inner) = row_of(shape, data.len());
-        simd::dispatch(active, kernel::Backward { channels, inner, slope, x, data });
+        let row = Row::of(shape, data.len());
+        simd::dispatch(active, kernel::Backward { row, slope, x, data });
     });
-    if shape.channels == 1 {
-        let sum = parallel::reduce(
-            (x, dy),
-            PARALLEL_BLOCK,
-            |(x, dy)| simd::dispatch(active, kernel::SlopeSum { x, dy }),
-            |a, b| a + b,
-        );
-        dslope[0] = T::from_f64(dslope[0].to_f64() + sum);
-        return;
-    }
-    // Cut by channel, in whole groups of vectors: each channel is summed by one task, in order.
-    let groups = PARALLEL_BLOCK.div_ceil(simd::FOLD_BLOCK * shape.outer * shape.inner);
-    let channels = parallel::Offset { first: 0, data: dslope };
-    parallel::for_each(channels, groups * simd::FOLD_BLOCK, |parallel::Offset { first, data }| {
-        simd::dispatch(active, kernel::SlopeSums { shape, first, x, dy, dslope: data });
-    });
+    channels::add_sums(active, shape, (x, dy), kernel::SlopeTerm, dslope);
 }
