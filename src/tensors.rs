@@ -1,6 +1,8 @@
 //! Lists of tensors as one run of elements, cut by elements: many small tensors share a task, a large one is spread.
 
+use crate::Error;
 use crate::parallel::Split;
+use crate::shape::check_len;
 use crate::simd::APART_BLOCK;
 
 /// Cuts inside a tensor fall on multiples of this, so that sums over blocks do not depend on where a list was cut.
@@ -134,4 +136,16 @@ impl<T: Send> Split for ListMut<'_, '_, T> {
             }
         }
     }
+}
+
+/// `Ok` where `list` has as many tensors as `params`, each as long.
+pub(crate) fn check_same_lengths<T, S: AsRef<[T]>>(
+    argument: &'static str,
+    list: &[S],
+    params: &[&mut [T]],
+) -> Result<(), Error> {
+    check_len(argument, list.len(), params.len())?;
+    list.iter()
+        .zip(params)
+        .try_for_each(|(tensor, param)| check_len(argument, tensor.as_ref().len(), param.len()))
 }

@@ -14,7 +14,6 @@ use steadygrad::optim::{
     Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
     Spread,
 };
-use steadygrad::optim::{Gradients, Momentum, Sgd};
 use steadygrad::stats::Moments;
 use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
 

@@ -12,6 +12,7 @@ mod fuzz {
     pub(crate) mod optim;
     pub(crate) mod random;
     pub(crate) mod reader;
+    pub(crate) mod recurrent;
     pub(crate) mod regularize;
     pub(crate) mod residual;
     pub(crate) mod row_norm;
@@ -81,6 +82,11 @@ fn row_norm() {
 #[test]
 fn linear() {
     run_all("linear", fuzz::linear::run);
+}
+
+#[test]
+fn recurrent() {
+    run_all("recurrent", fuzz::recurrent::run);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::clip::clip_norm::kernel::Factor;
 use crate::parallel;
 use crate::shape::{check_len, check_range};
 use crate::simd::{self, Active, Isa, Kernel, Vector};
-use crate::tensors::{List, ListMut, TASK};
+use crate::tensors::{List, ListMut, TASK, check_same_lengths};
 use crate::{Element, Error};
 
 /// What a step multiplies the gradients by.
@@ -48,18 +48,6 @@ impl<'a, 'l, 'p, 's, T: Element> Step<'a, 'l, 'p, 's, T> {
         let scale = if grads.scale == 0.0 { Scale::LeaveOut } else { Scale::Times(grads.scale) };
         Ok(Self { number, params, grads: grads.tensors, scale, state })
     }
-}
-
-/// `Ok` where `list` has as many tensors as `params`, each as long.
-fn check_same_lengths<T, S: AsRef<[T]>>(
-    argument: &'static str,
-    list: &[S],
-    params: &[&mut [T]],
-) -> Result<(), Error> {
-    check_len(argument, list.len(), params.len())?;
-    list.iter()
-        .zip(params)
-        .try_for_each(|(tensor, param)| check_len(argument, tensor.as_ref().len(), param.len()))
 }
 
 /// `Ok` where `value` is a learning rate, an eps or another such coefficient.

@@ -43,12 +43,12 @@ impl<T: Element> Kernel for AddGradient<'_, T> {
                 continue;
             }
             let [first, second]: [T; 2] = norm.divide_in_two(lambda);
-            simd::update(
+            simd::zip(
                 isa,
-                unit,
+                [unit],
                 [grad],
                 #[inline(always)]
-                |w: T::Vector<I>, [g]| [(w * first).mul_add(w.splat(second), g)],
+                |[w]: [T::Vector<I>; 1], [g]| [(w * first).mul_add(w.splat(second), g)],
             );
         }
         sum

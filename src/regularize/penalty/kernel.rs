@@ -78,12 +78,12 @@ impl<T: Element> Kernel for AddGradient<'_, T> {
         let mut sum = 0.0;
         for (weights, grad) in weights.chunks(BLOCK).zip(grad.chunks_mut(BLOCK)) {
             sum += Value { rule, weights }.run(isa);
-            simd::update(
+            simd::zip(
                 isa,
-                weights,
+                [weights],
                 [grad],
                 #[inline(always)]
-                |w: T::Vector<I>, [g]| [rule.add_gradient(w, g)],
+                |[w]: [T::Vector<I>; 1], [g]| [rule.add_gradient(w, g)],
             );
         }
         sum

@@ -5,10 +5,9 @@ pub mod reference;
 
 use super::ElasticNet;
 use crate::element::compiled_once;
-use crate::optim::check_same_lengths;
 use crate::parallel;
 use crate::simd::{self, Active};
-use crate::tensors::{List, ListMut, TASK};
+use crate::tensors::{List, ListMut, TASK, check_same_lengths};
 use crate::{Element, Error};
 
 impl ElasticNet {

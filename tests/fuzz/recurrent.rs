@@ -1,0 +1,135 @@
+//! Recurrent layers: the cells of any bits against their references, and whole layers that keep their promises.
+
+use steadygrad::recurrent::{
+    Direction, Gru, GruGates, Lstm, LstmGates, LstmState, PackedRecurrent, RecurrentWeights, Rnn,
+    RnnActivation, SequenceShape,
+};
+use steadygrad::{Level, reference};
+
+use super::reader::{Bits, Reader, Tolerance, assert_close};
+
+/// Decodes and checks one case.
+pub(crate) fn run(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    match reader.byte() % 6 {
+        0 => lstm::<f32>(&mut reader),
+        1 => lstm::<f64>(&mut reader),
+        2 => gru::<f32>(&mut reader),
+        3 => gru::<f64>(&mut reader),
+        4 => rnn::<f32>(&mut reader),
+        _ => rnn::<f64>(&mut reader),
+    }
+}
+
+/// A few units of values between −1 and 1, and of what is added to them.
+fn tolerance(scale: f64) -> Tolerance {
+    Tolerance { relative: 64.0, absolute: 64.0 * (1.0 + scale.abs()) }
+}
+
+fn lstm<T: Bits>(reader: &mut Reader<'_>) {
+    let (batch, hidden) = (reader.up_to(3), reader.up_to(40));
+    let before: Vec<T> = reader.floats(batch * 4 * hidden);
+    let c_before: Vec<T> = reader.ordinaries(batch * hidden);
+    for level in Level::available() {
+        let (mut gates, mut c, mut h) =
+            (before.clone(), vec![T::nan(); batch * hidden], vec![T::nan(); batch * hidden]);
+        let op = LstmGates { hidden };
+        Level::scoped(level, || op.forward(batch, &mut gates, &c_before, &mut c, &mut h))
+            .expect("an available level")
+            .expect("matching lengths");
+        for at in 0..batch * hidden {
+            let of = |gate: usize| before[(at / hidden * 4 + gate) * hidden + at % hidden].to_f64();
+            let exact = reference::lstm::Gates { i: of(0), f: of(1), g: of(2), o: of(3) };
+            let old = c_before[at].to_f64();
+            let (new, shown) = reference::lstm::forward(reference::lstm::gates(exact), old);
+            assert_close((level, at), new, c[at], tolerance(old));
+            assert_close((level, at), shown, h[at], tolerance(old));
+        }
+    }
+    let shape = SequenceShape { steps: reader.up_to(3), batch };
+    let op = Lstm { inputs: reader.up_to(5), hidden, direction: Direction::Backward };
+    let x: Vec<T> = reader.ordinaries(shape.steps * batch * op.inputs);
+    let packed = pack(reader, (op.inputs, hidden, 4), |weights| op.pack(weights));
+    let (mut h, mut c) = (vec![T::zero(); batch * hidden], vec![T::zero(); batch * hidden]);
+    let mut tape = vec![T::nan(); op.tape_len(shape).expect("a small shape")];
+    let mut scratch = vec![T::nan(); op.scratch_len::<T>(shape)];
+    let mut y = vec![T::nan(); shape.steps * batch * hidden];
+    let state = LstmState { h: &mut h, c: &mut c };
+    op.forward(shape, &x, &packed, state, &mut tape, &mut scratch, &mut y).expect("matching lengths");
+    assert!(y.iter().all(|y| y.abs() <= T::one()), "an LSTM's output is between −1 and 1");
+    let most = T::from_f64(shape.steps as f64);
+    assert!(c.iter().all(|c| c.abs() <= most), "a cell grows by 1 a step at most");
+}
+
+fn gru<T: Bits>(reader: &mut Reader<'_>) {
+    let (batch, hidden) = (reader.up_to(3), reader.up_to(40));
+    let (before, recurrent): (Vec<T>, Vec<T>) =
+        (reader.ordinaries(batch * 3 * hidden), reader.ordinaries(batch * 3 * hidden));
+    let h_before: Vec<T> = reader.ordinaries(batch * hidden);
+    for level in Level::available() {
+        let (mut gates, mut h) = (before.clone(), vec![T::nan(); batch * hidden]);
+        let op = GruGates { hidden };
+        Level::scoped(level, || op.forward(batch, &mut gates, &recurrent, &h_before, &mut h))
+            .expect("an available level")
+            .expect("matching lengths");
+        for at in 0..batch * hidden {
+            let place = |gate: usize| (at / hidden * 3 + gate) * hidden + at % hidden;
+            let of = |values: &[T]| reference::gru::Gates {
+                r: values[place(0)].to_f64(),
+                z: values[place(1)].to_f64(),
+                n: values[place(2)].to_f64(),
+            };
+            let old = h_before[at].to_f64();
+            let exact = reference::gru::forward(reference::gru::gates(of(&before), of(&recurrent)), old);
+            // Sums of up to 32 lose units of their size before they enter an activation.
+            assert_close((level, at), exact, h[at], tolerance(32.0 * (1.0 + old.abs())));
+        }
+    }
+    let shape = SequenceShape { steps: reader.up_to(3), batch };
+    let op = Gru { inputs: reader.up_to(5), hidden, direction: Direction::Forward };
+    let x: Vec<T> = reader.ordinaries(shape.steps * batch * op.inputs);
+    let packed = pack(reader, (op.inputs, hidden, 3), |weights| op.pack(weights));
+    let mut h = vec![T::zero(); batch * hidden];
+    let mut tape = vec![T::nan(); op.tape_len(shape).expect("a small shape")];
+    let mut scratch = vec![T::nan(); op.scratch_len::<T>(shape)];
+    let mut y = vec![T::nan(); shape.steps * batch * hidden];
+    op.forward(shape, &x, &packed, &mut h, &mut tape, &mut scratch, &mut y).expect("matching lengths");
+    let most = T::one() + T::epsilon() * T::from_f64(8.0);
+    assert!(y.iter().all(|y| y.abs() <= most), "a GRU's output is between −1 and 1");
+}
+
+fn rnn<T: Bits>(reader: &mut Reader<'_>) {
+    let shape = SequenceShape { steps: reader.up_to(3), batch: reader.up_to(3) };
+    let op = Rnn {
+        inputs: reader.up_to(5),
+        hidden: reader.up_to(40),
+        activation: reader.pick(&[RnnActivation::Tanh, RnnActivation::Relu]),
+        direction: reader.pick(&[Direction::Forward, Direction::Backward]),
+    };
+    let x: Vec<T> = reader.ordinaries(shape.steps * shape.batch * op.inputs);
+    let packed = pack(reader, (op.inputs, op.hidden, 1), |weights| op.pack(weights));
+    let mut h = vec![T::zero(); shape.batch * op.hidden];
+    let mut tape = vec![T::nan(); op.tape_len(shape).expect("a small shape")];
+    let mut scratch = vec![T::nan(); op.scratch_len::<T>(shape)];
+    let mut y = vec![T::nan(); shape.steps * shape.batch * op.hidden];
+    op.forward(shape, &x, &packed, &mut h, &mut tape, &mut scratch, &mut y).expect("matching lengths");
+    let in_range = |y: &T| match op.activation {
+        RnnActivation::Tanh => y.abs() <= T::one(),
+        RnnActivation::Relu => *y >= T::zero(),
+    };
+    assert!(y.iter().all(in_range), "{op:?}");
+}
+
+/// Weights between −16 and 16, packed.
+fn pack<T: Bits>(
+    reader: &mut Reader<'_>,
+    (inputs, hidden, gates): (usize, usize, usize),
+    pack: impl Fn(RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, steadygrad::Error>,
+) -> PackedRecurrent<T> {
+    let (input, recurrent): (Vec<T>, Vec<T>) =
+        (reader.ordinaries(gates * hidden * inputs), reader.ordinaries(gates * hidden * hidden));
+    let bias: Vec<T> = reader.ordinaries(gates * hidden);
+    let input_bias = (reader.byte() % 2 == 0).then_some(&bias[..]);
+    pack(RecurrentWeights { input: &input, recurrent: &recurrent, input_bias, recurrent_bias: None })
+        .expect("matching lengths")
+}
