@@ -8,6 +8,7 @@ mod golden {
     pub(crate) mod linear;
     pub(crate) mod loss;
     pub(crate) mod optim;
+    pub(crate) mod recurrent;
     pub(crate) mod row_norm;
 }
 
@@ -33,6 +34,12 @@ fn golden_row_norm() {
 fn golden_optim() {
     golden::optim::check::<f64>();
     golden::optim::check::<f32>();
+}
+
+#[test]
+fn golden_recurrent() {
+    golden::recurrent::check::<f64>();
+    golden::recurrent::check::<f32>();
 }
 
 #[test]

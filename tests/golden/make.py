@@ -357,9 +357,40 @@ def optimizers():
         state = [("square", "square_avg"), ("delta", "acc_delta")]
         yield optimizer("adadelta", O.Adadelta, given, state, max_norm=0.5 if decay else None)
 
+# ------------------------------------------------------------------------------------------------ recurrent layers
+def recurrents():
+    """One layer of each cell, both directions: outputs, final state and all gradients."""
+    cells = [("lstm", torch.nn.LSTM, {}), ("gru", torch.nn.GRU, {}), ("rnn", torch.nn.RNN, dict(nonlinearity="tanh")),
+             ("rnn", torch.nn.RNN, dict(nonlinearity="relu"))]
+    names = ["input", "recurrent", "input_bias", "recurrent_bias"]
+    for seed, (op, module, given) in enumerate(cells):
+        for bias in (True, False):
+            steps, batch, inputs, hidden = 3, 2, 3, 4
+            torch.manual_seed(seed)
+            both = module(inputs, hidden, bias=bias, bidirectional=True, **given)
+            x = randn(steps, batch, inputs, seed=seed + 1).requires_grad_()
+            initial = [randn(2, batch, hidden, seed=seed + 2 + i).requires_grad_() for i in range(2 if op == "lstm" else 1)]
+            y, final = both(x, tuple(initial) if op == "lstm" else initial[0])
+            final = list(final) if op == "lstm" else [final]
+            dy, dfinal = randn(*y.shape, seed=seed + 5), [randn(*f.shape, seed=seed + 6 + i) for i, f in enumerate(final)]
+            torch.autograd.backward([y, *final], [dy, *dfinal])
+            for direction, suffix in enumerate(("", "_reverse")):
+                half = slice(direction * hidden, (direction + 1) * hidden)
+                stems = ["weight_ih", "weight_hh"] + ["bias_ih", "bias_hh"] * bias
+                weights = {name: getattr(both, f"{stem}_l0{suffix}") for name, stem in zip(names, stems)}
+                state = lambda tensors, of: {f"{of}{i}": t[direction] for i, t in enumerate(tensors)}
+                parameters = dict(steps=steps, batch=batch, inputs=inputs, hidden=hidden, backward=bool(direction), bias=bias, **given)
+                yield case(op, parameters,
+                           dict(x=x, dy=dy[..., half], **weights, **state(initial, "state"), **state(dfinal, "dstate")),
+                           dict(y=y[..., half], **state(final, "state")),
+                           dict(**{name: weight.grad for name, weight in weights.items()},
+                                **state([t.grad for t in initial], "dstate")))
+
+
 write("activation", activations())
 write("loss", [*softmaxes(), *cross_entropies(), *pointwise_losses(), *binary_losses(), *kl_divergences()])
 write("linear", linears())
 write("clip", clips())
 write("optim", optimizers())
 write("row_norm", layer_norms())
+write("recurrent", recurrents())
