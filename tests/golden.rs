@@ -8,6 +8,8 @@ mod golden {
     pub(crate) mod linear;
     pub(crate) mod loss;
     pub(crate) mod optim;
+    pub(crate) mod regularize;
+    pub(crate) mod residual;
 }
 
 #[test]
@@ -38,4 +40,16 @@ fn golden_linear() {
 fn golden_loss() {
     golden::loss::check::<f64>();
     golden::loss::check::<f32>();
+}
+
+#[test]
+fn golden_regularize() {
+    golden::regularize::check::<f64>();
+    golden::regularize::check::<f32>();
+}
+
+#[test]
+fn golden_residual() {
+    golden::residual::check::<f64>();
+    golden::residual::check::<f32>();
 }
