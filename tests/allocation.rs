@@ -14,8 +14,12 @@ use steadygrad::optim::{
     Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
     Spread,
 };
+use steadygrad::regularize::{
+    AlphaDropout, Dropout, ElasticNet, GroupLasso, MaskShape, MaxNorm, Orthogonality,
+};
+use steadygrad::residual::{Add, Highway, HighwayGradients, HighwayInputs, Scaled, StochasticDepth};
 use steadygrad::stats::Moments;
-use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, RowShape};
+use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, Philox, RowShape, WeightShape};
 
 /// The system's allocator, which counts the calls of each thread.
 struct Counting;
@@ -258,6 +262,74 @@ fn moments<T: Element>() {
 fn allocation_none_in_stats() {
     moments::<f32>();
     moments::<f64>();
+}
+
+fn regularize<T: Element>() {
+    let (x, mut out, stream) = (ramp::<T>(LEN), ramp::<T>(LEN), Philox { key: 1, counter: 2 });
+    for shape in [MaskShape::elements(LEN), MaskShape::time_major(3, 100, 1000)] {
+        assert_none("Dropout", || Dropout::default().forward(shape, stream, &x, &mut out).unwrap());
+        assert_none("AlphaDropout", || AlphaDropout::default().forward(shape, stream, &x, &mut out).unwrap());
+    }
+    let (net, shape) =
+        (ElasticNet { l1: 0.1, l2: 0.1 }, WeightShape { outputs: 300, inputs: 1000, field: 1 });
+    assert_none("penalty", || {
+        net.add_gradient(&[&x], &mut [&mut out]).unwrap();
+    });
+    assert_none("proximal", || net.proximal(0.5, &mut [&mut out]).unwrap());
+    assert_none("GroupLasso", || {
+        GroupLasso { lambda: 0.1 }.add_gradient(shape, &x, &mut out).unwrap();
+    });
+    assert_none("GroupLasso::proximal", || {
+        GroupLasso { lambda: 0.1 }.proximal(shape, 0.1, &mut out).unwrap();
+    });
+    assert_none("MaxNorm", || {
+        MaxNorm { max: 0.5 }.constrain(shape, &mut out).unwrap();
+    });
+    let op = Orthogonality { lambda: 1e-9 };
+    let mut scratch = ramp::<T>(op.scratch_len::<T>(shape).unwrap());
+    assert_none("Orthogonality", || {
+        op.add_gradient(shape, &x, &mut scratch, &mut out).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_regularize() {
+    regularize::<f32>();
+    regularize::<f64>();
+    let mut words = vec![0; LEN];
+    assert_none("Philox", || Philox::default().fill(3, &mut words));
+}
+
+fn residual<T: Element>() {
+    let (x, f, z) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
+    let (mut a, mut b, mut c) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
+    let add = Add { activation: Activation::Tanh };
+    assert_none("Add forward", || add.forward(&x, &f, &mut a).unwrap());
+    assert_none("Add backward", || add.backward(&x, &f, &z, &mut a).unwrap());
+    for channels in [1, 100] {
+        let shape = ChannelShape { outer: 3, channels, inner: LEN / 3 / channels };
+        let (scale, mut dscale) = (ramp::<T>(channels), ramp::<T>(channels));
+        assert_none("Scaled forward", || Scaled.forward(shape, &x, &f, &scale, &mut a).unwrap());
+        assert_none("Scaled backward", || {
+            Scaled.backward(shape, &f, &scale, &x, &mut a, &mut dscale).unwrap();
+        });
+    }
+    let (rows, stream) = (RowShape { rows: 300, cols: 1000 }, Philox::default());
+    let depth = StochasticDepth { p: 0.3 };
+    assert_none("StochasticDepth forward", || depth.forward(rows, stream, &x, &f, &mut a).unwrap());
+    assert_none("StochasticDepth backward", || depth.backward(rows, stream, &x, &mut a).unwrap());
+    let inputs = HighwayInputs { x: &x, h: &f, z: &z };
+    assert_none("Highway forward", || Highway.forward(inputs, &mut a).unwrap());
+    assert_none("Highway backward", || {
+        let gradients = HighwayGradients { x: &mut a, h: &mut b, z: &mut c };
+        Highway.backward(inputs, &x, gradients).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_residual() {
+    residual::<f32>();
+    residual::<f64>();
 }
 
 #[test]

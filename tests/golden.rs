@@ -9,6 +9,8 @@ mod golden {
     pub(crate) mod loss;
     pub(crate) mod optim;
     pub(crate) mod recurrent;
+    pub(crate) mod regularize;
+    pub(crate) mod residual;
     pub(crate) mod row_norm;
 }
 
@@ -52,4 +54,16 @@ fn golden_linear() {
 fn golden_loss() {
     golden::loss::check::<f64>();
     golden::loss::check::<f32>();
+}
+
+#[test]
+fn golden_regularize() {
+    golden::regularize::check::<f64>();
+    golden::regularize::check::<f32>();
+}
+
+#[test]
+fn golden_residual() {
+    golden::residual::check::<f64>();
+    golden::residual::check::<f32>();
 }

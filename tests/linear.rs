@@ -228,7 +228,9 @@ fn same_in_each_pool<T: Element>(run: impl Fn() -> Vec<T> + Sync) {
 
 #[test]
 fn gemm_forward_is_the_same_in_every_pool() {
-    for (m, n, k) in [(300, 300, 300), (20, 700, 300), (3000, 20, 40), (2, 3000, 700), (1, 1, 600_000)] {
+    for (m, n, k) in
+        [(300, 300, 300), (190, 190, 300), (20, 700, 300), (3000, 20, 40), (2, 3000, 700), (1, 1, 600_000)]
+    {
         let (a, b): (Vec<f32>, Vec<f32>) = (numbers(6, m * k, 1.0), numbers(7, k * n, 1.0));
         let shape = GemmShape::dense(m, n, k);
         let packed = PackedMatrix::new(k, n, shape.b, &b).unwrap();

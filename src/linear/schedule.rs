@@ -144,7 +144,9 @@ impl<T: Element> Block<'_, T> {
         let own = matches!(task.panels, Panels::Own { .. });
         // Rows share panels, so that cutting columns reads less where the panels are the larger factor.
         let by_cols = panels > 1 && (own || task.c.cols() >= task.c.rows());
-        if work <= self.task || !(by_cols || task.tiles.len() > 1) {
+        // A task packs its own panels once: the last of them is not shared between parts.
+        let by_rows = !own && task.tiles.len() > 1;
+        if work <= self.task || !(by_cols || by_rows) {
             return self.work(task);
         }
         let Task { tiles, col, panels: right, c } = task;

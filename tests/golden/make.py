@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Writes PyTorch's outputs and gradients in f64 to activation.json, loss.json, linear.json, clip.json, optim.json and
-row_norm.json.
+"""Writes PyTorch's outputs and gradients in f64 to a file of each family beside this one.
 
     pip install torch==2.15.0 numpy && python tests/golden/make.py
 
@@ -387,6 +386,64 @@ def recurrents():
                                 **state([t.grad for t in initial], "dstate")))
 
 
+# --------------------------------------------------------------------------------------------- regularize, residual
+def regularizers():
+    # Masks differ, so only what becomes of a kept and of a dropped element is PyTorch's.
+    for op, f in (("dropout", F.dropout), ("alpha_dropout", F.alpha_dropout)):
+        for p in (0.1, 0.5, 0.75):
+            torch.manual_seed(0)
+            x = torch.full((256,), 2.0).requires_grad_()
+            y = f(x, p, True)
+            (dx,) = torch.autograd.grad(y.sum(), x)
+            kept, dropped = int(dx.argmax()), int(dx.argmin())
+            assert dx[dropped] == 0 < dx[kept]
+            yield case(op, dict(p=p), dict(x=x[:1]), dict(kept=y[kept], dropped=y[dropped]), dict(dkept=dx[kept]))
+    for l1, l2 in ((0.5, 0.0), (0.0, 0.25), (0.5, 0.25)):
+        w = torch.cat((randn(11, seed=1), torch.zeros(1))).requires_grad_()
+        value = l1 * w.abs().sum() + 0.5 * l2 * (w * w).sum()
+        (dw,) = torch.autograd.grad(value, w)
+        yield case("elastic_net", dict(l1=l1, l2=l2), dict(w=w), dict(value=value), dict(dw=dw))
+        threshold = 0.5 * l1
+        if l1 > 0:
+            yield case("proximal", dict(l1=l1, l2=l2, step=0.5), dict(w=w),
+                       dict(next=F.softshrink(w, threshold) / (1 + 0.5 * l2)))
+    for rows, cols in ((3, 5), (5, 3), (4, 4)):
+        w = randn(rows, cols, seed=2).requires_grad_()
+        value = 0.5 * w.norm(dim=1).sum()
+        yield case("group_lasso", dict(rows=rows, cols=cols, value=0.5), dict(w=w), dict(value=value),
+                   dict(dw=torch.autograd.grad(value, w)[0]))
+        gram = w @ w.T if rows <= cols else w.T @ w
+        value = 0.125 * (gram - torch.eye(len(gram))).square().sum()
+        yield case("orthogonality", dict(rows=rows, cols=cols, value=0.125), dict(w=w), dict(value=value),
+                   dict(dw=torch.autograd.grad(value, w)[0]))
+        norm = w.norm(dim=1, keepdim=True)
+        yield case("max_norm", dict(rows=rows, cols=cols, value=1.5), dict(w=w),
+                   dict(next=torch.where(norm > 1.5, w * (1.5 / norm), w)))
+
+
+def residuals():
+    n = 19
+    x, f, z, dy = (randn(n, seed=s) for s in range(4))
+    for op, g in (("identity", lambda s: s), ("relu", F.relu), ("tanh", torch.tanh), ("gelu", F.gelu)):
+        a, b = x.clone().requires_grad_(), f.clone().requires_grad_()
+        y = g(a + b)
+        yield case("add", dict(activation=op), dict(x=x, f=f, dy=dy), dict(y=y),
+                   dict(dsum=torch.autograd.grad(y, a, dy)[0]))
+    for outer, channels, inner in ((1, 1, 19), (4, 5, 1), (2, 3, 4)):
+        shape = (outer, channels, inner)
+        a, b, d = (randn(*shape, seed=s) for s in (4, 5, 6))
+        b, scale = b.requires_grad_(), randn(channels, seed=7).requires_grad_()
+        y = a + scale[None, :, None] * b
+        df, dscale = torch.autograd.grad(y, (b, scale), d)
+        yield case("scaled", dict(outer=outer, channels=channels, inner=inner),
+                   dict(x=a, f=b, scale=scale, dy=d), dict(y=y), dict(df=df, dscale=dscale))
+    inputs = [t.clone().requires_grad_() for t in (x, f, z)]
+    t = torch.sigmoid(inputs[2])
+    y = t * inputs[1] + (1 - t) * inputs[0]
+    dx, dh, dz = torch.autograd.grad(y, inputs, dy)
+    yield case("highway", {}, dict(x=x, h=f, z=z, dy=dy), dict(y=y), dict(dx=dx, dh=dh, dz=dz))
+
+
 write("activation", activations())
 write("loss", [*softmaxes(), *cross_entropies(), *pointwise_losses(), *binary_losses(), *kl_divergences()])
 write("linear", linears())
@@ -394,3 +451,5 @@ write("clip", clips())
 write("optim", optimizers())
 write("row_norm", layer_norms())
 write("recurrent", recurrents())
+write("regularize", regularizers())
+write("residual", residuals())
