@@ -71,6 +71,7 @@ pub(crate) mod compiled {
         + crate::loss::softmax::Compiled
         + crate::init::Compiled
         + crate::math::Compiled
+        + crate::norm::batch_norm::Compiled
         + crate::optim::sgd::Compiled
         + crate::stats::moments::Compiled
         + crate::stats::norm_partial::Compiled

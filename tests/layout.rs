@@ -34,6 +34,8 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("math", Kind::Infrastructure),
     ("math/f32", Kind::Infrastructure),
     ("math/f64", Kind::Infrastructure),
+    ("norm", Kind::Composition),
+    ("norm/batch_norm", Kind::Leaf),
     ("optim", Kind::Composition),
     ("optim/sgd", Kind::Leaf),
     ("simd", Kind::Infrastructure),
