@@ -112,6 +112,7 @@ pub(crate) mod compiled {
         + crate::optim::nadam::Compiled
         + crate::optim::radam::Compiled
         + crate::optim::rms_prop::Compiled
+        + crate::norm::batch_norm::Compiled
         + crate::optim::sgd::Compiled
         + crate::recurrent::gru::Compiled
         + crate::recurrent::lstm::Compiled

@@ -37,6 +37,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("norm", Kind::Composition),
     ("norm/layer_norm", Kind::Leaf),
     ("norm/rms_norm", Kind::Leaf),
+    ("norm/batch_norm", Kind::Leaf),
     ("optim", Kind::Composition),
     ("optim/adadelta", Kind::Leaf),
     ("optim/adagrad", Kind::Leaf),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{assert_same_bits, each_level, each_pool};
+use common::{assert_same_bits, channel_shapes, channels_of, each_level, each_pool};
 use proptest::prelude::*;
 use steadygrad::stats::{self, Moments, NormPartial};
 use steadygrad::{ChannelShape, Element, Error, Level, reference};
@@ -240,36 +240,6 @@ fn norm_partial_comparison_can_fail() {
     assert!((norm(&x, 2.0) - expected).abs() < 1e-9, "{} is not {expected}", norm(&x, 2.0));
 }
 
-/// Shapes that reach both layouts, ragged vectors, strips that are not whole, and several blocks of rows.
-fn shapes() -> Vec<ChannelShape> {
-    let mut shapes = Vec::new();
-    let mut add = |outer, channels, inner| shapes.push(ChannelShape { outer, channels, inner });
-    for channels in (1..=20).chain([31, 33, 64, 127, 128, 129, 300]) {
-        for outer in [1, 2, 3, 4, 5, 9] {
-            add(outer, channels, 1);
-        }
-    }
-    for inner in (2..=70).chain([127, 2047, 2048, 2049]) {
-        add(2, 3, inner);
-        add(1, 18, inner);
-    }
-    add(1000, 130, 1);
-    add(20_000, 5, 1);
-    add(300, 5, 49);
-    add(9, 2, 10_000);
-    add(2, 1, 40_000);
-    shapes
-}
-
-/// The values of each channel.
-fn channels_of<T: Element>(shape: ChannelShape, x: &[T]) -> Vec<Vec<f64>> {
-    let mut channels = vec![Vec::new(); shape.channels];
-    for (run, x) in x.chunks(shape.inner).enumerate() {
-        channels[run % shape.channels].extend(x.iter().map(|&x| x.to_f64()));
-    }
-    channels
-}
-
 fn of_channels<T: Element>(shape: ChannelShape, x: &[T]) -> Vec<Moments> {
     let nothing = Moments { count: 7, mean: f64::NAN, m2: f64::NAN };
     let mut moments = vec![nothing; shape.channels];
@@ -292,7 +262,7 @@ fn assert_moments(moments: &Moments, x: &[f64], tolerance: f64, context: impl Fn
 }
 
 fn moments_match_reference<T: Element>() {
-    for shape in shapes() {
+    for shape in channel_shapes() {
         let elements = shape.elements().unwrap();
         let x: Vec<T> = common::numbers::<T>(elements as u64, elements + 3, 2.0);
         for offset in [0, 3] {

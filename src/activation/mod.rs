@@ -262,7 +262,7 @@ impl Activation {
     }
 
     /// Whether the derivative is a function of the output.
-    fn check_from_output(&self) -> Result<(), Error> {
+    pub(crate) fn check_from_output(&self) -> Result<(), Error> {
         match *self {
             Self::Gelu | Self::GeluTanh | Self::Silu | Self::Mish | Self::HardSwish | Self::TanhShrink => {
                 Err(Error::Unsupported { operation: "a backward from the output of this activation" })
@@ -315,6 +315,26 @@ fn forward_all<T: Element>(activation: Activation, data: InOut<'_, T>) {
 /// `x = f(x)` on this thread, for compositions that have chosen the level and the part.
 pub(crate) fn apply<T: Element>(active: Active, activation: Activation, x: &mut [T]) {
     kernel::visit(activation, RunForward { active, data: InOut::in_place(x) });
+}
+
+/// `dx = dy · f′(x)` on this thread, as [`apply`].
+pub(crate) fn apply_backward<T: Element>(
+    active: Active,
+    activation: Activation,
+    x: &[T],
+    data: InOut<'_, T>,
+) {
+    kernel::visit(activation, RunBackward { active, x, data });
+}
+
+/// `dx = dy · f′(x)` from `y = f(x)` on this thread, as [`apply`]; the activation has been checked.
+pub(crate) fn apply_backward_from_output<T: Element>(
+    active: Active,
+    activation: Activation,
+    y: &[T],
+    data: InOut<'_, T>,
+) {
+    kernel::visit_from_output(activation, RunBackwardFromOutput { active, y, data });
 }
 
 fn backward_all<T: Element>(activation: Activation, x: &[T], data: InOut<'_, T>) {

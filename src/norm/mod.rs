@@ -1,10 +1,13 @@
-//! Normalisation: activations brought to mean 0 and variance 1, over rows, groups of channels or a batch.
+//! Normalisation: values with mean 0 and variance 1, over rows, groups of channels or a batch, which neither explode nor
+//! vanish from layer to layer.
 
 mod affine;
+pub mod batch_norm;
 pub mod layer_norm;
 pub mod rms_norm;
 mod rows;
 
 pub use affine::{Affine, NormGradients};
+pub use batch_norm::BatchNorm;
 pub use layer_norm::{LayerNorm, SavedRows};
 pub use rms_norm::RmsNorm;

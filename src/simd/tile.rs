@@ -50,6 +50,13 @@ impl<'a, T> MatrixMut<'a, T> {
         unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
     }
 
+    /// All rows in one where nothing lies between them.
+    pub(crate) fn as_slice(&mut self) -> Option<&mut [T]> {
+        // SAFETY: without gaps the rows are one run of the data that `new` was given.
+        (self.cols == self.stride)
+            .then(|| unsafe { core::slice::from_raw_parts_mut(self.start, self.rows * self.cols) })
+    }
+
     /// Asks for the first and the last cache line of a row; there need not be such a row.
     #[inline(always)]
     pub(crate) fn prefetch_row<I: Isa>(&self, isa: I, row: usize) {

@@ -1,7 +1,7 @@
 //! What every family's tests share: levels and pools to run at, guarded buffers, and the one tolerance table.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use steadygrad::{Element, Level};
+use steadygrad::{ChannelShape, Element, Level};
 
 /// How far a result may be from the exact value: the larger of both bounds.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,13 @@ pub(crate) mod tolerance {
     /// An element of a loss's gradient, in epsilons relative to the magnitudes of its terms.
     pub(crate) const LOSS_GRADIENT: f64 = 4.0;
     /// An element that a norm gives or its gradient, in epsilons relative to the magnitudes of its terms.
-    pub(crate) const NORM: f64 = 6.0;
+    pub(crate) const ROW_NORM: f64 = 6.0;
+    /// A normalised element, in epsilons relative to the magnitudes of its terms.
+    pub(crate) const NORM: f64 = 4.0;
+    /// An element of a norm's gradients, in epsilons relative to the magnitudes of its terms.
+    pub(crate) const NORM_GRADIENT: f64 = 8.0;
+    /// What sums in `f64` may lose, relative to the magnitudes of their terms.
+    pub(crate) const SUMS: f64 = 1e-12;
 }
 
 /// Runs `body` at every level this CPU has.
@@ -186,4 +192,34 @@ pub(crate) fn special_values<T: Element>() -> Vec<T> {
     let negative: Vec<T> = values.iter().map(|&v| -v).collect();
     values.extend(negative);
     values
+}
+
+/// Shapes that reach both layouts, ragged vectors, strips that are not whole, and several blocks of rows.
+pub(crate) fn channel_shapes() -> Vec<ChannelShape> {
+    let mut shapes = Vec::new();
+    let mut add = |outer, channels, inner| shapes.push(ChannelShape { outer, channels, inner });
+    for channels in (1..=20).chain([31, 33, 64, 127, 128, 129, 300]) {
+        for outer in [1, 2, 3, 4, 5, 9] {
+            add(outer, channels, 1);
+        }
+    }
+    for inner in (2..=70).chain([127, 2047, 2048, 2049]) {
+        add(2, 3, inner);
+        add(1, 18, inner);
+    }
+    add(1000, 130, 1);
+    add(20_000, 5, 1);
+    add(300, 5, 49);
+    add(9, 2, 10_000);
+    add(2, 1, 40_000);
+    shapes
+}
+
+/// The values of each channel.
+pub(crate) fn channels_of<T: Element>(shape: ChannelShape, x: &[T]) -> Vec<Vec<f64>> {
+    let mut channels = vec![Vec::new(); shape.channels];
+    for (run, x) in x.chunks(shape.inner).enumerate() {
+        channels[run % shape.channels].extend(x.iter().map(|&x| x.to_f64()));
+    }
+    channels
 }

@@ -208,10 +208,10 @@ impl<T: Element> Batch<T> {
                     assert_close(actual[i], exact[i], bound, || context(what, i));
                 }
             };
-            compare("y", &actual.y, &exact.values.y, &exact.y_terms, tolerance::NORM);
-            compare("dx", &actual.dx, &exact.values.dx, &exact.dx_terms, tolerance::NORM);
-            compare("dgamma", &actual.dgamma, &exact.values.dgamma, &exact.dgamma_terms, tolerance::NORM);
-            compare("dbeta", &actual.dbeta, &exact.values.dbeta, &exact.dbeta_terms, tolerance::NORM);
+            compare("y", &actual.y, &exact.values.y, &exact.y_terms, tolerance::ROW_NORM);
+            compare("dx", &actual.dx, &exact.values.dx, &exact.dx_terms, tolerance::ROW_NORM);
+            compare("dgamma", &actual.dgamma, &exact.values.dgamma, &exact.dgamma_terms, tolerance::ROW_NORM);
+            compare("dbeta", &actual.dbeta, &exact.values.dbeta, &exact.dbeta_terms, tolerance::ROW_NORM);
         });
     }
 }
@@ -558,7 +558,7 @@ fn layer_norm_comparison_can_fail() {
     batch.x[40] += 1e-4;
     let actual = batch.run(0);
     for i in 33..66 {
-        let bound = Tolerance { ulp: 0.0, epsilons: tolerance::NORM * exact.y_terms[i] };
+        let bound = Tolerance { ulp: 0.0, epsilons: tolerance::ROW_NORM * exact.y_terms[i] };
         assert_close(actual.y[i], exact.values.y[i], bound, || format!("{i}"));
     }
 }

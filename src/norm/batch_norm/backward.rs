@@ -1,0 +1,382 @@
+//! The two sums of a strip, and the gradients that follow from them.
+
+use core::ops::Range;
+
+use super::kernel::{self, Differentiating, Normalizing};
+use super::parts::{
+    BackwardInputs, EpilogueBackward, FrozenStatistics, GradientSums, Gradients, SavedStatistics,
+};
+use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
+use crate::activation;
+use crate::parallel::{self, Offset, Split, split_option};
+use crate::simd::{self, Active, InOut, MatrixMut, STRIP, Slots, Tile};
+use crate::strips::{Strips, TILE};
+use crate::{Activation, ChannelShape, Element, Epilogue};
+
+/// A backward whose arguments have been checked.
+#[derive(Debug)]
+pub struct Backward<'a, T> {
+    pub(super) shape: ChannelShape,
+    pub(super) eps: f64,
+    pub(super) inputs: BackwardInputs<'a, T>,
+    pub(super) statistics: Statistics<'a, T>,
+    pub(super) gradients: Gradients<'a, T>,
+    /// To be written: the sums of this part of the batch.
+    pub(super) sums: Option<&'a mut [GradientSums]>,
+}
+
+/// What a backward knows of mean and variance.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Statistics<'a, T> {
+    /// Of the batch at hand.
+    Saved(SavedStatistics<'a>),
+    /// Of the batch of which this is a part, with the sums over all of it.
+    Merged(SavedStatistics<'a>, &'a [GradientSums]),
+    /// Of earlier batches.
+    Frozen(FrozenStatistics<'a, T>),
+}
+
+impl<T: Element> Statistics<'_, T> {
+    /// (mean, rstd).
+    fn of_channel(&self, channel: usize, eps: f64) -> (f64, f64) {
+        match self {
+            Self::Saved(saved) | Self::Merged(saved, _) => (saved.mean[channel], saved.rstd[channel]),
+            Self::Frozen(FrozenStatistics { mean, variance }) => {
+                (mean[channel].to_f64(), rstd_of(variance[channel].to_f64(), eps))
+            }
+        }
+    }
+}
+
+/// What a backward writes for some channels.
+struct BackwardPart<'a, T> {
+    channels: Range<usize>,
+    inner: usize,
+    dx: Option<MatrixMut<'a, T>>,
+    dresidual: Option<MatrixMut<'a, T>>,
+    dgain: Option<&'a mut [T]>,
+    dbias: Option<&'a mut [T]>,
+    sums: Option<&'a mut [GradientSums]>,
+}
+
+/// Both parts of the columns of what may not be there.
+fn split_cols<T>(
+    data: Option<MatrixMut<'_, T>>,
+    mid: usize,
+) -> (Option<MatrixMut<'_, T>>, Option<MatrixMut<'_, T>>) {
+    match data {
+        Some(data) => {
+            let (first, second) = data.split_cols(mid);
+            (Some(first), Some(second))
+        }
+        None => (None, None),
+    }
+}
+
+impl<T: Element> Split for BackwardPart<'_, T> {
+    fn len(&self) -> usize {
+        Split::len(&self.channels)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let inner = self.inner;
+        let channels = Split::split_at(self.channels, mid);
+        let (dx, dresidual) = (split_cols(self.dx, mid * inner), split_cols(self.dresidual, mid * inner));
+        let (dgain, dbias) = (split_option(self.dgain, mid), split_option(self.dbias, mid));
+        let sums = split_option(self.sums, mid);
+        (
+            Self {
+                channels: channels.0,
+                inner,
+                dx: dx.0,
+                dresidual: dresidual.0,
+                dgain: dgain.0,
+                dbias: dbias.0,
+                sums: sums.0,
+            },
+            Self {
+                channels: channels.1,
+                inner,
+                dx: dx.1,
+                dresidual: dresidual.1,
+                dgain: dgain.1,
+                dbias: dbias.1,
+                sums: sums.1,
+            },
+        )
+    }
+}
+
+/// Rows of a strip, with the gradient of the residual where that is wanted.
+struct ResidualRows<'a, T> {
+    rows: Range<usize>,
+    dresidual: Option<MatrixMut<'a, T>>,
+}
+
+impl<T: Element> Split for ResidualRows<'_, T> {
+    fn len(&self) -> usize {
+        Split::len(&self.rows)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (first, second) = Split::split_at(self.rows, mid);
+        let (dresidual, other) = split_option(self.dresidual, mid);
+        (Self { rows: first, dresidual }, Self { rows: second, dresidual: other })
+    }
+}
+
+pub(super) fn backward<T: Element>(job: Backward<'_, T>) {
+    let Backward { shape, eps, inputs, statistics, gradients, sums } = job;
+    if inputs.x.is_empty() {
+        if let Some(sums) = sums {
+            sums.fill(GradientSums::default());
+        }
+        return;
+    }
+    let strips = Strips::new(shape);
+    let common = Common { active: Active::current(), strips, eps, x: inputs.x, affine: inputs.affine };
+    let matrix = |data| MatrixMut::new(data, shape.outer, strips.stride(), strips.stride());
+    let part = BackwardPart {
+        channels: 0..shape.channels,
+        inner: shape.inner,
+        dx: gradients.input.map(matrix),
+        dresidual: gradients.residual.map(matrix),
+        dgain: gradients.gain,
+        dbias: gradients.bias,
+        sums,
+    };
+    let task = BackwardStrips { common, dy: inputs.dy, epilogue: inputs.epilogue, statistics };
+    parallel::for_each(part, strips.task(), |part| each_strip(strips, part, |part| task.run(part)));
+}
+
+/// A backward, for any strip.
+struct BackwardStrips<'a, T> {
+    common: Common<'a, T>,
+    dy: &'a [T],
+    epilogue: EpilogueBackward<'a, T>,
+    statistics: Statistics<'a, T>,
+}
+
+impl<T: Element> BackwardStrips<'_, T> {
+    /// Sums, and what follows from them, of one strip.
+    fn run(&self, mut part: BackwardPart<'_, T>) {
+        let (Common { strips, eps, affine, .. }, channels) = (&self.common, part.channels.clone());
+        let mut mean = [0.0; STRIP];
+        let mut rstd = [0.0; STRIP];
+        let mut normalizing = Normalizing::new();
+        for (at, channel) in channels.clone().enumerate() {
+            (mean[at], rstd[at]) = self.statistics.of_channel(channel, *eps);
+            normalizing.set(at, mean[at], affine.gain(channel) * rstd[at], affine.bias(channel));
+        }
+        let strip = Strip { task: self, channels: channels.clone(), mean, normalizing };
+
+        let depends = matches!(self.statistics, Statistics::Saved(_)) && part.dx.is_some();
+        let wants_sums = part.dgain.is_some() || part.dbias.is_some() || part.sums.is_some() || depends;
+        let mut totals = [[0.0; STRIP]; 2];
+        if wants_sums || part.dresidual.is_some() {
+            let dresidual = part.dresidual.as_mut().map(MatrixMut::reborrow);
+            let rows = ResidualRows { rows: 0..strips.shape.outer, dresidual };
+            totals = parallel::reduce(rows, strips.rows(), |rows| strip.sums(rows, wants_sums), add);
+        }
+        let count = (strips.shape.outer * strips.shape.inner) as u64;
+        let mut differentiating = Differentiating::new();
+        for (at, channel) in channels.enumerate() {
+            let own = GradientSums { count, dy: totals[0][at], dy_deviation: totals[1][at] };
+            if let Some(sums) = &mut part.sums {
+                sums[at] = own;
+            }
+            if let Some(dgain) = &mut part.dgain {
+                dgain[at] = T::from_f64(dgain[at].to_f64() + own.dy_deviation * rstd[at]);
+            }
+            if let Some(dbias) = &mut part.dbias {
+                dbias[at] = T::from_f64(dbias[at].to_f64() + own.dy);
+            }
+            let all = match self.statistics {
+                Statistics::Saved(_) => own,
+                Statistics::Merged(_, sums) => sums[channel],
+                Statistics::Frozen(_) => GradientSums { count, ..GradientSums::default() },
+            };
+            let count = all.count as f64;
+            let means = [all.dy / count, all.dy_deviation / count * rstd[at] * rstd[at]];
+            differentiating.set(at, affine.gain(channel) * rstd[at], mean[at], means);
+        }
+        if let Some(dx) = part.dx {
+            let rows = match part.dresidual {
+                // Where the gradient of the norm's output has been written, it is not computed twice.
+                Some(dresidual) if !self.is_plain() => (dx, Some(dresidual)),
+                _ => (dx, None),
+            };
+            let rows = Offset { first: 0, data: InputRows { dx: rows.0, dresidual: rows.1 } };
+            parallel::for_each(rows, strips.rows(), |Offset { first, data }| {
+                strip.input(&differentiating, first, data);
+            });
+        }
+    }
+
+    /// Whether `dy` itself is the gradient of the norm's output.
+    fn is_plain(&self) -> bool {
+        matches!(self.epilogue, EpilogueBackward::FromInput(Epilogue { activation: None, .. }))
+    }
+}
+
+/// Both sums, added.
+fn add(mut a: [Slots; 2], b: [Slots; 2]) -> [Slots; 2] {
+    for (a, b) in a.iter_mut().flatten().zip(b.iter().flatten()) {
+        *a += b;
+    }
+    a
+}
+
+/// Rows of dx, with the gradient of the norm's output where that has been written.
+struct InputRows<'a, T> {
+    dx: MatrixMut<'a, T>,
+    dresidual: Option<MatrixMut<'a, T>>,
+}
+
+impl<T: Element> Split for InputRows<'_, T> {
+    fn len(&self) -> usize {
+        self.dx.rows()
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (dx, other_dx) = self.dx.split_rows(mid);
+        let (dresidual, other) = split_option(self.dresidual, mid);
+        (Self { dx, dresidual }, Self { dx: other_dx, dresidual: other })
+    }
+}
+
+/// One strip of a backward.
+struct Strip<'a, T> {
+    task: &'a BackwardStrips<'a, T>,
+    channels: Range<usize>,
+    mean: Slots,
+    normalizing: Normalizing<T>,
+}
+
+impl<T: Element> Strip<'_, T> {
+    /// The two sums of each channel over some rows; writes the gradient of the residual.
+    fn sums(&self, ResidualRows { rows, dresidual }: ResidualRows<'_, T>, wants_sums: bool) -> [Slots; 2] {
+        let (Common { active, strips, x, .. }, inner) =
+            (&self.task.common, self.task.common.strips.shape.inner);
+        let (mut sums, mean) = ([[0.0; STRIP]; 2], &self.mean);
+        if self.task.is_plain() {
+            let dy = strips.tile(self.task.dy, rows.clone(), &self.channels);
+            if let Some(mut dresidual) = dresidual {
+                for row in 0..dresidual.rows() {
+                    dresidual.row(row).copy_from_slice(dy.row(row));
+                }
+            }
+            if wants_sums {
+                let x = strips.tile(x, rows, &self.channels);
+                simd::dispatch(*active, kernel::GradientSums { inner, mean, x, dy, sums: &mut sums });
+            }
+        } else {
+            let width = (self.channels.end - self.channels.start) * inner;
+            let mut gradient = [T::zero(); TILE];
+            let mut add_tile =
+                |place: (usize, usize), dresidual: Option<MatrixMut<'_, T>>, size: (usize, usize)| {
+                    let gradient = &mut gradient[..size.0 * size.1];
+                    let mut tile = MatrixMut::new(gradient, size.0, size.1, size.1);
+                    self.gradient(place, tile.reborrow());
+                    if let Some(mut dresidual) = dresidual {
+                        for row in 0..size.0 {
+                            dresidual.row(row).copy_from_slice(tile.row(row));
+                        }
+                    }
+                    if wants_sums {
+                        let x = self.task.common.tile(x, place, &self.channels, &tile);
+                        let dy = Tile { data: &*gradient, stride: size.1, rows: size.0, width: size.1 };
+                        simd::dispatch(*active, kernel::GradientSums { inner, mean, x, dy, sums: &mut sums });
+                    }
+                };
+            match dresidual {
+                Some(dresidual) => each_tile(rows.start, dresidual, |place, dresidual| {
+                    let size = (dresidual.rows(), dresidual.cols());
+                    add_tile(place, Some(dresidual), size);
+                }),
+                None => {
+                    let height = (TILE / width).max(1);
+                    for row in rows.clone().step_by(height) {
+                        for col in (0..width).step_by(TILE) {
+                            let size = (height.min(rows.end - row), TILE.min(width - col));
+                            add_tile((row, col), None, size);
+                        }
+                    }
+                }
+            }
+        }
+        let channels = self.channels.end - self.channels.start;
+        simd::dispatch(*active, kernel::Totals { inner, channels, sums: &sums })
+    }
+
+    /// dx of a tile from the gradient of the norm's output.
+    fn input_tile(&self, by: &Differentiating<T>, x: Tile<'_, T>, dy: Tile<'_, T>, dx: MatrixMut<'_, T>) {
+        let (active, inner) = (self.task.common.active, self.task.common.strips.shape.inner);
+        match self.task.statistics {
+            Statistics::Frozen(_) => simd::dispatch(active, kernel::Scale { inner, by: &by.0[0], dy, dx }),
+            _ => simd::dispatch(active, kernel::Differentiate { inner, by, x, dy, dx }),
+        }
+    }
+
+    /// dx of some rows, the first of which is `first`.
+    fn input(
+        &self,
+        by: &Differentiating<T>,
+        first: usize,
+        InputRows { dx, mut dresidual }: InputRows<'_, T>,
+    ) {
+        let common = &self.task.common;
+        if self.task.is_plain() {
+            let rows = first..first + dx.rows();
+            let tile = |data| common.strips.tile(data, rows.clone(), &self.channels);
+            return self.input_tile(by, tile(common.x), tile(self.task.dy), dx);
+        }
+        let mut gradient = [T::zero(); TILE];
+        each_tile(first, dx, |place, dx| {
+            let (rows, width) = (dx.rows(), dx.cols());
+            let gradient = &mut gradient[..rows * width];
+            match &mut dresidual {
+                Some(dresidual) => {
+                    for (row, gradient) in gradient.chunks_exact_mut(width).enumerate() {
+                        let from = &dresidual.row(place.0 - first + row)[place.1..];
+                        gradient.copy_from_slice(&from[..width]);
+                    }
+                }
+                None => self.gradient(place, MatrixMut::new(gradient, rows, width, width)),
+            }
+            let x = common.tile(common.x, place, &self.channels, &dx);
+            self.input_tile(by, x, Tile { data: &*gradient, stride: width, rows, width }, dx);
+        });
+    }
+
+    /// Overwrites a tile with the gradient of the norm's output: `dy` through the activation.
+    fn gradient(&self, place: (usize, usize), mut out: MatrixMut<'_, T>) {
+        let common = &self.task.common;
+        let (active, stride, dy) = (common.active, common.strips.stride(), self.task.dy);
+        let first = common.at(place, &self.channels);
+        match self.task.epilogue {
+            EpilogueBackward::FromOutput { activation, y } => {
+                each_span(first, stride, &mut out, |at, out| {
+                    let (y, dy) = (&y[at..at + out.len()], &dy[at..at + out.len()]);
+                    activation::apply_backward_from_output(active, activation, y, InOut::new(dy, out));
+                });
+            }
+            EpilogueBackward::FromInput(Epilogue { residual, activation }) => {
+                let (rows, width) = (out.rows(), out.cols());
+                let mut before = [T::zero(); TILE];
+                let before = &mut before[..rows * width];
+                let x = common.tile(common.x, place, &self.channels, &out);
+                let y = MatrixMut::new(before, rows, width, width);
+                let inner = common.strips.shape.inner;
+                simd::dispatch(active, kernel::Normalize { inner, by: &self.normalizing, x, y });
+                let add = Epilogue { residual, activation: None };
+                each_span(first, stride, &mut out, |at, out| {
+                    // The tile's own rows lie side by side.
+                    let place = (at - first) / stride * width;
+                    let before = &mut before[place..place + out.len()];
+                    add.apply(active, at, before);
+                    let dy = &dy[at..at + out.len()];
+                    let activation = activation.unwrap_or(Activation::Identity);
+                    activation::apply_backward(active, activation, before, InOut::new(dy, out));
+                });
+            }
+        }
+    }
+}

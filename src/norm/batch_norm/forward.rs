@@ -1,0 +1,160 @@
+//! Statistics and normalisation, strip by strip.
+
+use core::ops::Range;
+
+use super::kernel::{self, Normalizing};
+use super::parts::{Affine, FrozenStatistics};
+use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
+use crate::parallel::{self, Offset, Split, split_option};
+use crate::simd::{self, Active, MatrixMut};
+use crate::stats::Moments;
+use crate::stats::moments::moments_of_strip;
+use crate::strips::Strips;
+use crate::{ChannelShape, Element, Epilogue};
+
+/// Where mean and variance come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<'a, T> {
+    /// The batch at hand.
+    Batch,
+    /// The batch of which this is a part.
+    Merged(&'a [Moments]),
+    /// Earlier batches.
+    Frozen(FrozenStatistics<'a, T>),
+}
+
+/// A forward whose arguments have been checked.
+#[derive(Debug)]
+pub struct Forward<'a, T> {
+    pub(super) shape: ChannelShape,
+    pub(super) eps: f64,
+    pub(super) x: &'a [T],
+    pub(super) affine: Affine<'a, T>,
+    pub(super) epilogue: Epilogue<'a, T>,
+    pub(super) source: Source<'a, T>,
+    pub(super) y: &'a mut [T],
+    /// Mean and rstd, to be written.
+    pub(super) saved: Option<(&'a mut [f64], &'a mut [f64])>,
+    /// Mean and variance, and the weight of the new ones.
+    pub(super) running: Option<(&'a mut [T], &'a mut [T])>,
+    pub(super) momentum: f64,
+}
+
+/// What a forward writes for some channels.
+struct ForwardPart<'a, T> {
+    channels: Range<usize>,
+    inner: usize,
+    y: MatrixMut<'a, T>,
+    saved: Option<(&'a mut [f64], &'a mut [f64])>,
+    running: Option<(&'a mut [T], &'a mut [T])>,
+}
+
+impl<T: Element> Split for ForwardPart<'_, T> {
+    fn len(&self) -> usize {
+        Split::len(&self.channels)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let inner = self.inner;
+        let (first, second) = Split::split_at(self.channels, mid);
+        let (y, other_y) = self.y.split_cols(mid * inner);
+        let (saved, other_saved) = split_option(self.saved, mid);
+        let (running, other_running) = split_option(self.running, mid);
+        (
+            Self { channels: first, inner, y, saved, running },
+            Self { channels: second, inner, y: other_y, saved: other_saved, running: other_running },
+        )
+    }
+}
+
+pub(super) fn forward<T: Element>(job: Forward<'_, T>) {
+    let Forward { shape, eps, x, affine, epilogue, source, y, saved, running, momentum } = job;
+    if x.is_empty() && !matches!(source, Source::Merged(_)) || shape.channels == 0 {
+        return;
+    }
+    // A part of the batch without elements still takes part in the statistics.
+    let rows = if x.is_empty() { 0 } else { shape.outer };
+    let shape = ChannelShape { outer: shape.outer.max(1), inner: shape.inner.max(1), ..shape };
+    let strips = Strips::new(shape);
+    let common = Common { active: Active::current(), strips, eps, x, affine };
+    let y = MatrixMut::new(y, rows, strips.stride(), strips.stride());
+    let part = ForwardPart { channels: 0..shape.channels, inner: shape.inner, y, saved, running };
+    parallel::for_each(part, strips.task(), |part| {
+        each_strip(strips, part, |part| common.forward(&epilogue, source, momentum, part));
+    });
+}
+
+/// `momentum·new + (1 − momentum)·old`, where a weight of 0 takes no part.
+fn blend<T: Element>(momentum: f64, new: f64, old: T) -> T {
+    if momentum == 0.0 {
+        return old;
+    }
+    let kept = if momentum == 1.0 { 0.0 } else { (1.0 - momentum) * old.to_f64() };
+    T::from_f64(momentum * new + kept)
+}
+
+impl<T: Element> Common<'_, T> {
+    /// Statistics and normalisation of one strip.
+    fn forward(
+        &self,
+        epilogue: &Epilogue<'_, T>,
+        source: Source<'_, T>,
+        momentum: f64,
+        mut part: ForwardPart<'_, T>,
+    ) {
+        let channels = part.channels.clone();
+        let of_strip = matches!(source, Source::Batch)
+            .then(|| moments_of_strip(self.active, self.strips, self.x, &channels));
+        let mut by = Normalizing::new();
+        for (at, channel) in channels.clone().enumerate() {
+            let moments = match (source, &of_strip) {
+                (Source::Merged(merged), _) => Some(merged[channel]),
+                (_, of_strip) => of_strip.as_ref().map(|of_strip| of_strip.channel(at)),
+            };
+            if let (Some(moments), Some((mean, variance))) = (moments, &mut part.running) {
+                mean[at] = blend(momentum, moments.mean, mean[at]);
+                variance[at] = blend(momentum, moments.unbiased_variance(), variance[at]);
+            }
+            let (mean, variance) = match (source, moments) {
+                (Source::Frozen(frozen), _) => {
+                    (frozen.mean[channel].to_f64(), frozen.variance[channel].to_f64())
+                }
+                (_, moments) => moments.map_or((0.0, 0.0), |moments| (moments.mean, moments.variance())),
+            };
+            let rstd = rstd_of(variance, self.eps);
+            if let Some((mean_out, rstd_out)) = &mut part.saved {
+                (mean_out[at], rstd_out[at]) = (mean, rstd);
+            }
+            by.set(at, mean, self.affine.gain(channel) * rstd, self.affine.bias(channel));
+        }
+        if part.y.rows() == 0 {
+            return;
+        }
+        let rows = Offset { first: 0, data: part.y };
+        parallel::for_each(rows, self.strips.rows(), |Offset { first, data }| {
+            self.normalize(&by, epilogue, first, &channels, data);
+        });
+    }
+
+    /// Normalises the rows of `y`, the first of which is `first`, on this thread.
+    fn normalize(
+        &self,
+        by: &Normalizing<T>,
+        epilogue: &Epilogue<'_, T>,
+        first: usize,
+        channels: &Range<usize>,
+        y: MatrixMut<'_, T>,
+    ) {
+        let inner = self.strips.shape.inner;
+        if epilogue.is_none() {
+            let x = self.strips.tile(self.x, first..first + y.rows(), channels);
+            return simd::dispatch(self.active, kernel::Normalize { inner, by, x, y });
+        }
+        each_tile(first, y, |place, mut y| {
+            let x = self.tile(self.x, place, channels, &y);
+            simd::dispatch(self.active, kernel::Normalize { inner, by, x, y: y.reborrow() });
+            each_span(self.at(place, channels), self.strips.stride(), &mut y, |at, y| {
+                epilogue.apply(self.active, at, y);
+            });
+        });
+    }
+}
