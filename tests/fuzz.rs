@@ -9,6 +9,7 @@ mod fuzz {
     pub(crate) mod linear;
     pub(crate) mod loss;
     pub(crate) mod math;
+    pub(crate) mod norm;
     pub(crate) mod optim;
     pub(crate) mod random;
     pub(crate) mod reader;
@@ -87,6 +88,11 @@ fn linear() {
 #[test]
 fn recurrent() {
     run_all("recurrent", fuzz::recurrent::run);
+}
+
+#[test]
+fn norm() {
+    run_all("norm", fuzz::norm::run);
 }
 
 #[test]

@@ -6,10 +6,9 @@ use common::{
     Guarded, assert_same_bits, channel_shapes, channels_of, each_level, each_pool, numbers, tolerance,
 };
 use proptest::prelude::*;
-use steadygrad::linear::{Dense, DenseWeights};
 use steadygrad::norm::batch_norm::{
-    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, GradientSums, Gradients,
-    Momentum, RunningStatistics, SavedStatistics,
+    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, Gradients, Momentum,
+    RunningStatistics, SavedStatistics,
 };
 use steadygrad::reference::batch_norm as reference;
 use steadygrad::stats::Moments;
