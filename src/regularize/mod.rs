@@ -20,7 +20,7 @@ use crate::{Element, Error};
 ///
 /// Zou & Hastie, "Regularization and variable selection via the elastic net", 2005. With one of the two 0 it is the L2
 /// penalty (λ₂ is the `weight_decay` of [`WeightDecay::Coupled`](crate::optim::WeightDecay::Coupled)) or the L1 penalty.
-/// Use it as a [penalty](penalty) with a gradient, or by its [proximal step](proximal), which makes weights exactly 0.
+/// Use it as a [penalty] with a gradient, or by its [proximal step](proximal), which makes weights exactly 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ElasticNet {
     /// λ₁, of the sum of magnitudes; at least 0 and finite in the element type. 0 by default.

@@ -1,5 +1,7 @@
 //! Norms of the rows of a weight tensor.
 
+use num_traits::Float;
+
 use crate::Element;
 use crate::simd::{self, Isa, Vector};
 use crate::stats::scale_by_power;
@@ -25,13 +27,13 @@ impl UnitNorm {
             |w, sum| w.mul_add(w, sum),
         );
         if squares.is_nan() || squares >= LEAST && squares.is_finite() {
-            return Self { m: squares.sqrt(), e: 0 };
+            return Self { m: Float::sqrt(squares), e: 0 };
         }
         let largest = simd::max_abs(isa, weights).to_f64();
         if largest == 0.0 || !largest.is_finite() {
             return Self { m: largest, e: 0 };
         }
-        let e = largest.log2() as i32;
+        let e = Float::log2(largest) as i32;
         // A power of two may be past the range of numbers, its halves are not.
         let (first, second) = (scale_by_power(1.0, -e / 2), scale_by_power(1.0, -e - -e / 2));
         let squares = simd::fold_f64(
@@ -43,7 +45,7 @@ impl UnitNorm {
                 scaled.mul_add(scaled, sum)
             },
         );
-        Self { m: squares.sqrt(), e }
+        Self { m: Float::sqrt(squares), e }
     }
 
     /// The norm as a number.
@@ -63,8 +65,8 @@ impl UnitNorm {
 
     /// Two factors whose product is `dividend / norm`: where that is past the largest `T`, its product with a weight is not.
     pub(super) fn divide_in_two<T: Element>(self, dividend: f64) -> [T; 2] {
-        let limit = -(T::min_positive_value().to_f64().log2() as i32);
-        let exponent = if self.m.is_finite() { self.m.log2() as i32 + self.e } else { 0 };
+        let limit = -(Float::log2(T::min_positive_value().to_f64()) as i32);
+        let exponent = if self.m.is_finite() { Float::log2(self.m) as i32 + self.e } else { 0 };
         let k = (-exponent).clamp(-limit, limit);
         let first = scale_by_power(1.0, k);
         [T::from_f64(first), T::from_f64(scale_by_power(dividend / self.m, -self.e - k))]

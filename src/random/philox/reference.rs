@@ -1,5 +1,7 @@
 //! The generator, one block at a time.
 
+use num_traits::Float;
+
 /// The ten rounds of Philox4x32: four random words of a counter.
 #[must_use]
 pub fn block(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
@@ -27,5 +29,5 @@ pub fn word(key: u64, counter: u64, index: u64) -> u32 {
 /// Whether an event of probability `p` happens at `index`: its word is below p·2³², rounded; never for 0, always for 1.
 #[must_use]
 pub fn happens(key: u64, counter: u64, index: u64, p: f64) -> bool {
-    p == 1.0 || f64::from(word(key, counter, index)) < (p * 4_294_967_296.0).round().min(4_294_967_295.0)
+    p == 1.0 || f64::from(word(key, counter, index)) < Float::round(p * 4_294_967_296.0).min(4_294_967_295.0)
 }

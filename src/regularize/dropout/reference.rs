@@ -11,7 +11,7 @@ pub fn forward<F: Float>(x: F, dropped: bool, p: F) -> F {
 /// α′ = λ·α of SELU: a dropped value of alpha dropout is −α′ before the affine map.
 #[must_use]
 pub fn alpha<F: Float>() -> F {
-    F::from(1.758_099_340_847_376_6).expect("a float")
+    F::from(1.758_099_340_847_376_6).unwrap_or_else(F::nan)
 }
 
 /// a = 1/√((α′²·p + 1)·(1 − p)).

@@ -14,7 +14,7 @@ use crate::shape::check_len;
 use crate::simd::{self, Active};
 use crate::{Element, Error, WeightShape};
 
-/// `λ·‖G − I‖²_F`, where W has a row of `fan_in` weights a unit, and G is W·Wᵀ, or WᵀW where there are more units than
+/// `λ·‖G − I‖²_F`, where W has a row of `fan_in` weights a unit, and G is `W·Wᵀ`, or `WᵀW` where there are more units than
 /// that.
 ///
 /// The smaller G is the one that can be the identity. The penalty by the other differs by the constant λ·|`outputs` −

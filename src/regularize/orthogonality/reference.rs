@@ -1,8 +1,11 @@
 //! The formulas with plain loops over the smaller Gram matrix.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use num_traits::Float;
 
-/// G − I, with G = W·Wᵀ of `rows ≤ cols`, else WᵀW.
+/// G − I, with G = `W·Wᵀ` of `rows ≤ cols`, else `WᵀW`.
 fn deviation<F: Float>(rows: usize, cols: usize, w: &[F]) -> Vec<F> {
     let (order, terms) = (rows.min(cols), rows.max(cols));
     let at = |i: usize, k: usize| if rows <= cols { w[i * cols + k] } else { w[k * cols + i] };
@@ -16,7 +19,7 @@ fn deviation<F: Float>(rows: usize, cols: usize, w: &[F]) -> Vec<F> {
     gram
 }
 
-/// λ·‖G − I‖²_F.
+/// `λ·‖G − I‖²_F`.
 pub fn value<F: Float>(rows: usize, cols: usize, w: &[F], lambda: F) -> F {
     deviation(rows, cols, w).into_iter().fold(F::zero(), |sum, d| sum + lambda * d * d)
 }
@@ -24,7 +27,7 @@ pub fn value<F: Float>(rows: usize, cols: usize, w: &[F], lambda: F) -> F {
 /// 4λ·(G − I)·W, or 4λ·W·(G − I), added to `dw`.
 pub fn gradient<F: Float>(rows: usize, cols: usize, w: &[F], lambda: F, dw: &mut [F]) {
     let (order, gram) = (rows.min(cols), deviation(rows, cols, w));
-    let four = F::from(4.0).expect("a float");
+    let two = F::one() + F::one();
     for i in 0..rows {
         for j in 0..cols {
             let term = |k: usize| {
@@ -35,7 +38,7 @@ pub fn gradient<F: Float>(rows: usize, cols: usize, w: &[F], lambda: F, dw: &mut
                 }
             };
             let product = (0..order).fold(F::zero(), |sum, k| sum + term(k));
-            dw[i * cols + j] = dw[i * cols + j] + four * lambda * product;
+            dw[i * cols + j] = dw[i * cols + j] + two * two * lambda * product;
         }
     }
 }

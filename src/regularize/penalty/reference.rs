@@ -4,9 +4,8 @@ use num_traits::Float;
 
 /// l1·|w| + ½·l2·w²; a coefficient of 0 leaves its term out.
 pub fn value<F: Float>(w: F, l1: F, l2: F) -> F {
-    let half = F::from(0.5).expect("a float");
     let absolute = if l1 == F::zero() { F::zero() } else { l1 * w.abs() };
-    let square = if l2 == F::zero() { F::zero() } else { half * l2 * w * w };
+    let square = if l2 == F::zero() { F::zero() } else { l2 * w * w / (F::one() + F::one()) };
     absolute + square
 }
 
