@@ -9,6 +9,7 @@ mod fuzz {
     pub(crate) mod linear;
     pub(crate) mod loss;
     pub(crate) mod math;
+    pub(crate) mod norm;
     pub(crate) mod optim;
     pub(crate) mod reader;
     pub(crate) mod stats;
@@ -77,4 +78,9 @@ fn linear() {
 #[test]
 fn init() {
     run_all("init", fuzz::init::run);
+}
+
+#[test]
+fn norm() {
+    run_all("norm", fuzz::norm::run);
 }

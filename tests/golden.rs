@@ -7,6 +7,7 @@ mod golden {
     pub(crate) mod clip;
     pub(crate) mod linear;
     pub(crate) mod loss;
+    pub(crate) mod norm;
     pub(crate) mod optim;
 }
 
@@ -38,4 +39,10 @@ fn golden_linear() {
 fn golden_loss() {
     golden::loss::check::<f64>();
     golden::loss::check::<f32>();
+}
+
+#[test]
+fn golden_norm() {
+    golden::norm::check::<f64>();
+    golden::norm::check::<f32>();
 }

@@ -8,6 +8,7 @@
 //! lower level.
 
 mod act;
+mod bn;
 mod clip;
 mod linear;
 mod lists;
@@ -43,6 +44,9 @@ type Family = (fn() -> Vec<String>, fn(&Bench, &[&str]) -> Option<()>);
 /// By the first part of the name.
 const FAMILIES: &[(&str, Family)] = &[
     ("act", (act::names, act::run)),
+    ("bn", (bn::names, bn::run)),
+    ("bn_relu", (Vec::new, bn::run)),
+    ("bn_add_relu", (Vec::new, bn::run)),
     ("linear", (linear::names, linear::run)),
     ("gemm", (linear::gemm_names, linear::run_gemm)),
     ("clip_norm", (clip::names, clip::run)),
