@@ -9,6 +9,9 @@ use steadygrad::loss::{
     BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
     Targets,
 };
+use steadygrad::norm::batch_norm::{
+    self, BackwardInputs, BatchStatistics, EpilogueBackward, SavedStatistics,
+};
 use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
 use steadygrad::optim::{
     Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
@@ -19,7 +22,9 @@ use steadygrad::regularize::{
 };
 use steadygrad::residual::{Add, Highway, HighwayGradients, HighwayInputs, Scaled, StochasticDepth};
 use steadygrad::stats::Moments;
-use steadygrad::{Activation, ChannelShape, Element, Epilogue, PRelu, Philox, RowShape, WeightShape};
+use steadygrad::{
+    Activation, BatchNorm, ChannelShape, Element, Epilogue, PRelu, Philox, RowShape, WeightShape,
+};
 
 /// The system's allocator, which counts the calls of each thread.
 struct Counting;
@@ -330,6 +335,43 @@ fn residual<T: Element>() {
 fn allocation_none_in_residual() {
     residual::<f32>();
     residual::<f64>();
+}
+
+fn batch_norm<T: Element>() {
+    let (x, dy, gain) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(100));
+    let (mut y, mut dx, mut dresidual) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
+    let (mut mean, mut rstd, mut dgain, mut dbias) = ([0.0; 100], [0.0; 100], ramp::<T>(100), ramp::<T>(100));
+    let affine = batch_norm::Affine { gain: Some(&gain), bias: Some(&gain) };
+    let norm = BatchNorm::default();
+    for (outer, inner) in [(3, 1000), (3000, 1)] {
+        let shape = ChannelShape { outer, channels: 100, inner };
+        let fused = Epilogue { residual: Some(&dy[..]), activation: Some(Activation::Silu) };
+        for epilogue in [Epilogue::default(), fused] {
+            assert_none("BatchNorm::forward", || {
+                let statistics =
+                    BatchStatistics { merged: None, mean: &mut mean, rstd: &mut rstd, running: None };
+                norm.forward(shape, &x, affine, epilogue, statistics, &mut y).unwrap();
+            });
+            assert_none("BatchNorm::backward", || {
+                let epilogue = EpilogueBackward::FromInput(epilogue);
+                let inputs = BackwardInputs { x: &x, dy: &dy, affine, epilogue };
+                let gradients = batch_norm::Gradients {
+                    input: Some(&mut dx),
+                    residual: Some(&mut dresidual),
+                    gain: Some(&mut dgain),
+                    bias: Some(&mut dbias),
+                };
+                norm.backward(shape, inputs, SavedStatistics { mean: &mean, rstd: &rstd }, gradients)
+                    .unwrap();
+            });
+        }
+    }
+}
+
+#[test]
+fn allocation_none_in_norm() {
+    batch_norm::<f32>();
+    batch_norm::<f64>();
 }
 
 #[test]

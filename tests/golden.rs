@@ -7,6 +7,7 @@ mod golden {
     pub(crate) mod clip;
     pub(crate) mod linear;
     pub(crate) mod loss;
+    pub(crate) mod norm;
     pub(crate) mod optim;
     pub(crate) mod recurrent;
     pub(crate) mod regularize;
@@ -66,4 +67,10 @@ fn golden_regularize() {
 fn golden_residual() {
     golden::residual::check::<f64>();
     golden::residual::check::<f32>();
+}
+
+#[test]
+fn golden_norm() {
+    golden::norm::check::<f64>();
+    golden::norm::check::<f32>();
 }

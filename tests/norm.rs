@@ -6,9 +6,10 @@ use common::{
     Guarded, assert_same_bits, channel_shapes, channels_of, each_level, each_pool, numbers, tolerance,
 };
 use proptest::prelude::*;
+use steadygrad::linear::{Dense, DenseWeights};
 use steadygrad::norm::batch_norm::{
-    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, Gradients, Momentum,
-    RunningStatistics, SavedStatistics,
+    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, GradientSums, Gradients,
+    Momentum, RunningStatistics, SavedStatistics,
 };
 use steadygrad::reference::batch_norm as reference;
 use steadygrad::stats::Moments;
@@ -632,4 +633,273 @@ fn batch_norm_backward_names_the_bad_argument() {
     let refused =
         norm.backward(shape, BackwardInputs { epilogue, ..batch.inputs() }, saved, Gradients::default());
     assert!(matches!(refused, Err(Error::Unsupported { .. })));
+}
+
+const ACTIVATIONS: [Activation; 8] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::LeakyRelu { slope: 0.1 },
+    Activation::Elu { alpha: 1.0 },
+    Activation::Tanh,
+    Activation::HardSigmoid,
+    Activation::Gelu,
+    Activation::Silu,
+];
+
+/// The norm alone, then the addition, then the activation; and back. The judge of the fused form, since each part has
+/// its own reference.
+fn composed<T: Element>(
+    batch: &Batch<T>,
+    residual: Option<&[T]>,
+    activation: Activation,
+    from_output: bool,
+) -> Results<T> {
+    let norm = BatchNorm::default();
+    let mut before = batch.run(norm, Epilogue::default(), false).y;
+    if let Some(residual) = residual {
+        before.iter_mut().zip(residual).for_each(|(before, &residual)| *before = *before + residual);
+    }
+    let (mut y, mut gradient) = (vec![T::nan(); before.len()], vec![T::nan(); before.len()]);
+    activation.forward(&before, &mut y).unwrap();
+    if from_output {
+        activation.backward_from_output(&y, &batch.dy, &mut gradient).unwrap();
+    } else {
+        activation.backward(&before, &batch.dy, &mut gradient).unwrap();
+    }
+    let plain = Batch { dy: gradient, ..batch.clone() }.run(norm, Epilogue::default(), false);
+    Results { y, ..plain }
+}
+
+/// Fused equals composed: to the bit, but for the sums of a run that is longer than a tile, which the fused form adds
+/// up tile by tile.
+fn fused_is_composed<T: Element>(shape: ChannelShape, activation: Activation) {
+    let batch = Batch::<T>::new(shape);
+    for residual in [None, Some(&batch.residual[..])] {
+        for from_output in [false, true] {
+            let undone = activation.backward_from_output::<T>(&[], &[], &mut []);
+            if from_output && undone.is_err() {
+                continue;
+            }
+            each_level(|level| {
+                let context = || format!("{activation:?}, {shape:?}, from output {from_output}, {level}");
+                let epilogue = Epilogue { residual, activation: Some(activation) };
+                let fused = batch.run(BatchNorm::default(), epilogue, from_output);
+                let expected = composed(&batch, residual, activation, from_output);
+                if shape.inner <= 2048 {
+                    return assert_same_results(&fused, &expected, context);
+                }
+                assert_same_bits(&fused.y, &expected.y, context);
+                assert_same_bits(&fused.dresidual, &expected.dresidual, context);
+                let pairs = fused.dx.iter().zip(&expected.dx).chain(fused.dgain.iter().zip(&expected.dgain));
+                for (&fused, &expected) in pairs {
+                    let size = expected.to_f64().abs();
+                    assert_near(fused, expected.to_f64(), 4.0 * (size + 1.0), size + 1.0, context);
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn batch_norm_fused_is_composed() {
+    let shapes = [
+        (2, 1, 1),
+        (5, 3, 1),
+        (33, 16, 1),
+        (70, 127, 1),
+        (40, 300, 1),
+        (600, 130, 1),
+        (3, 5, 2),
+        (4, 20, 49),
+        (2, 3, 2049),
+        (3, 2, 5000),
+        (40, 3, 900),
+    ];
+    for (outer, channels, inner) in shapes {
+        for activation in ACTIVATIONS {
+            fused_is_composed::<f32>(shape(outer, channels, inner), activation);
+        }
+        fused_is_composed::<f64>(shape(outer, channels, inner), Activation::Tanh);
+    }
+}
+
+#[test]
+fn batch_norm_backward_writes_only_what_is_asked_for() {
+    let batch = Batch::<f32>::new(shape(40, 30, 49));
+    let norm = BatchNorm::default();
+    let epilogue = Epilogue { residual: Some(&batch.residual[..]), activation: Some(Activation::Silu) };
+    for epilogue in [Epilogue::default(), epilogue] {
+        let all = norm_run(&batch, norm, epilogue);
+        let inputs = BackwardInputs { epilogue: EpilogueBackward::FromInput(epilogue), ..batch.inputs() };
+        let saved = SavedStatistics { mean: &all.mean, rstd: &all.rstd };
+        let mut large = vec![f32::NAN; batch.x.len()];
+        let gradients = Gradients { input: Some(&mut large), ..Gradients::default() };
+        norm.backward(batch.shape, inputs, saved, gradients).unwrap();
+        assert_same_bits(&large, &all.dx, || "dx alone".into());
+        let gradients = Gradients { residual: Some(&mut large), ..Gradients::default() };
+        norm.backward(batch.shape, inputs, saved, gradients).unwrap();
+        assert_same_bits(&large, &all.dresidual, || "dresidual alone".into());
+        let mut small = batch.bias.clone();
+        let gradients = Gradients { gain: Some(&mut small), ..Gradients::default() };
+        norm.backward(batch.shape, inputs, saved, gradients).unwrap();
+        assert_same_bits(&small, &all.dgain, || "dgain alone".into());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn batch_norm_split_form_is_the_whole(
+        outer in 2_usize..30, channels in 1_usize..20, inner in 1_usize..30,
+        cuts in prop::collection::vec(0_usize..30, 0..4), activation in prop::sample::select(ACTIVATIONS.to_vec()),
+    ) {
+        let whole = Batch::<f64>::new(shape(outer, channels, inner));
+        let norm = BatchNorm::default();
+        let epilogue = Epilogue { residual: Some(&whole.residual[..]), activation: Some(activation) };
+        let expected = norm_run(&whole, norm, epilogue);
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(outer)).chain([0, outer]).collect();
+        cuts.sort_unstable();
+        let row = channels * inner;
+        // Parts may be empty: a machine without rows still takes part.
+        let parts: Vec<(ChannelShape, std::ops::Range<usize>)> = cuts
+            .windows(2)
+            .map(|cut| (shape(cut[1] - cut[0], channels, inner), cut[0] * row..cut[1] * row))
+            .collect();
+        let mut merged = vec![Moments::default(); channels];
+        for (shape, range) in &parts {
+            let mut local = vec![Moments::default(); channels];
+            Moments::of_channels(*shape, &whole.x[range.clone()], &mut local).unwrap();
+            merged.iter_mut().zip(&local).for_each(|(merged, local)| merged.merge(local));
+        }
+        let (mut mean, mut rstd) = (vec![0.0; channels], vec![0.0; channels]);
+        let mut y = vec![f64::NAN; outer * row];
+        let mut running_mean = vec![0.0; channels];
+        for (shape, range) in &parts {
+            let epilogue = Epilogue { residual: Some(&whole.residual[range.clone()]), ..epilogue };
+            let (mut variance, mut batches) = (vec![1.0; channels], 0);
+            running_mean.fill(0.0);
+            let running = RunningStatistics { mean: &mut running_mean, variance: &mut variance, batches: &mut batches };
+            let statistics = BatchStatistics { merged: Some(&merged), mean: &mut mean, rstd: &mut rstd, running: Some(running) };
+            norm.forward(*shape, &whole.x[range.clone()], whole.affine(), epilogue, statistics, &mut y[range.clone()]).unwrap();
+        }
+        let saved = SavedStatistics { mean: &mean, rstd: &rstd };
+        let inputs = |range: &std::ops::Range<usize>| BackwardInputs {
+            x: &whole.x[range.clone()],
+            dy: &whole.dy[range.clone()],
+            affine: whole.affine(),
+            epilogue: EpilogueBackward::FromInput(Epilogue { residual: Some(&whole.residual[range.clone()]), ..epilogue }),
+        };
+        let (mut dgain, mut dbias) = (whole.bias.clone(), whole.gain.clone());
+        let (mut dresidual, mut dx) = (vec![f64::NAN; y.len()], vec![f64::NAN; y.len()]);
+        let mut sums = vec![GradientSums::default(); channels];
+        for (shape, range) in &parts {
+            let mut local = vec![GradientSums { count: 9, dy: f64::NAN, dy_deviation: f64::NAN }; channels];
+            let gradients = Gradients {
+                input: None,
+                residual: Some(&mut dresidual[range.clone()]),
+                gain: Some(&mut dgain),
+                bias: Some(&mut dbias),
+            };
+            norm.gradient_sums(*shape, inputs(range), saved, gradients, &mut local).unwrap();
+            sums.iter_mut().zip(&local).for_each(|(sums, local)| sums.merge(local));
+        }
+        for (shape, range) in &parts {
+            norm.backward_from_sums(*shape, inputs(range), saved, &sums, &mut dx[range.clone()]).unwrap();
+        }
+        let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * (1.0 + b.abs() + expected.rstd.iter().fold(0.0, |a: f64, &b| a.max(b))));
+        prop_assert!(close(&y, &expected.y), "y");
+        prop_assert!(close(&running_mean, &expected.running_mean), "running mean");
+        prop_assert!(close(&dresidual, &expected.dresidual), "dresidual");
+        prop_assert!(close(&dgain, &expected.dgain) && close(&dbias, &expected.dbias), "parameters");
+        prop_assert!(close(&dx, &expected.dx), "dx");
+    }
+}
+
+#[test]
+fn batch_norm_split_form_names_the_bad_argument() {
+    let (batch, norm) = (Batch::<f32>::new(shape(2, 3, 4)), BatchNorm::default());
+    let saved = SavedStatistics { mean: &[0.0; 3], rstd: &[1.0; 3] };
+    let mut sums = [GradientSums { count: 1, dy: 2.0, dy_deviation: 3.0 }; 3];
+    let before = sums;
+    let mut dx = Guarded::<f32>::new(24, 0);
+    let gradients = Gradients { input: Some(dx.slice()), ..Gradients::default() };
+    let refused = norm.gradient_sums(batch.shape, batch.inputs(), saved, gradients, &mut sums);
+    assert!(matches!(refused, Err(Error::Unsupported { .. })));
+    let refused =
+        norm.gradient_sums(batch.shape, batch.inputs(), saved, Gradients::default(), &mut sums[..2]);
+    assert_eq!(refused, Err(Error::Length { argument: "sums", expected: 3, actual: 2 }));
+    assert_eq!(sums, before);
+    let refused = norm.backward_from_sums(batch.shape, batch.inputs(), saved, &sums[..2], dx.slice());
+    assert_eq!(refused, Err(Error::Length { argument: "sums", expected: 3, actual: 2 }));
+    let refused = norm.backward_from_sums(
+        batch.shape,
+        batch.inputs(),
+        saved,
+        &[GradientSums::default(); 3],
+        dx.slice(),
+    );
+    assert!(matches!(refused, Err(Error::OutOfRange { argument: "sums", .. })));
+    let (mut mean, mut rstd, mut y) = ([0.0; 3], [0.0; 3], [0.0_f32; 24]);
+    let one = [Moments { count: 1, mean: 0.0, m2: 0.0 }; 3];
+    let statistics = BatchStatistics { merged: Some(&one), mean: &mut mean, rstd: &mut rstd, running: None };
+    let refused =
+        norm.forward(batch.shape, &batch.x, batch.affine(), Epilogue::default(), statistics, &mut y);
+    assert!(matches!(refused, Err(Error::OutOfRange { argument: "statistics.merged", .. })));
+    assert!(dx.is_untouched() && mean == [0.0; 3] && y == [0.0; 24]);
+}
+
+fn folds<T: Element>() {
+    let norm = BatchNorm::default();
+    for (batch, inputs, outputs) in [(1, 1, 1), (3, 17, 5), (7, 40, 133), (2, 5000, 3)] {
+        let layer = Dense { inputs, outputs };
+        let (x, weights): (Vec<T>, Vec<T>) =
+            (numbers(1, batch * inputs, 1.0), numbers(2, outputs * inputs, 1.0));
+        let of_outputs = |seed| numbers::<T>(seed, outputs, 1.0);
+        let (bias, gain, shift, mean) = (of_outputs(3), of_outputs(4), of_outputs(5), of_outputs(6));
+        let variance: Vec<T> = of_outputs(7).iter().map(|v| *v * *v + T::one()).collect();
+        let statistics = FrozenStatistics { mean: &mean, variance: &variance };
+        let affine = Affine { gain: Some(&gain), bias: Some(&shift) };
+        for bias in [Some(&bias[..]), None] {
+            each_level(|level| {
+                let parameters = DenseWeights { weights: &weights, bias };
+                let mut folded = (Guarded::new(weights.len(), 1), Guarded::new(outputs, 0));
+                norm.fold(layer, parameters, affine, statistics, (folded.0.slice(), folded.1.slice()))
+                    .unwrap();
+                let mut scratch = vec![T::zero(); layer.forward_scratch_len::<T>(batch)];
+                let (mut dense, mut y) = (vec![T::nan(); batch * outputs], vec![T::nan(); batch * outputs]);
+                layer.forward(batch, &x, parameters, Epilogue::default(), &mut scratch, &mut dense).unwrap();
+                let of_norm = shape(batch, outputs, 1);
+                norm.infer(of_norm, &dense, affine, Epilogue::default(), statistics, &mut y).unwrap();
+                let parameters = DenseWeights { weights: folded.0.checked(), bias: Some(folded.1.checked()) };
+                layer.forward(batch, &x, parameters, Epilogue::default(), &mut scratch, &mut dense).unwrap();
+                for (at, (&folded, &y)) in dense.iter().zip(&y).enumerate() {
+                    // Two chains of fused multiply-adds, each with the classic bound: (k + 3)·ε·Σ|terms|.
+                    let (row, output) = (at / outputs, at % outputs);
+                    let scale = gain[output].to_f64() / (variance[output].to_f64() + norm.eps).sqrt();
+                    let products: f64 = (0..inputs)
+                        .map(|k| (x[row * inputs + k] * weights[output * inputs + k]).to_f64().abs())
+                        .sum();
+                    let before = bias.map_or(0.0, |bias| bias[output].to_f64().abs());
+                    let terms = (products + before + mean[output].to_f64().abs()) * scale.abs()
+                        + shift[output].to_f64().abs();
+                    let rounding = 2.0 * (inputs as f64 + 3.0) * terms;
+                    assert_near(folded, y.to_f64(), rounding, 0.0, || format!("{layer:?} at {level}"));
+                }
+            });
+        }
+        let parameters = DenseWeights { weights: &weights, bias: None };
+        let (mut large, mut small) = (Guarded::<T>::new(weights.len(), 0), Guarded::<T>::new(outputs + 1, 0));
+        let refused = norm.fold(layer, parameters, affine, statistics, (large.slice(), small.slice()));
+        assert_eq!(
+            refused,
+            Err(Error::Length { argument: "folded.1", expected: outputs, actual: outputs + 1 })
+        );
+        assert!(large.is_untouched() && small.is_untouched());
+    }
+}
+
+#[test]
+fn batch_norm_fold_is_dense_and_inference() {
+    folds::<f32>();
+    folds::<f64>();
 }

@@ -8,6 +8,7 @@
 //! lower level.
 
 mod act;
+mod bn;
 mod clip;
 mod layer_norm;
 mod linear;
@@ -46,6 +47,9 @@ const FAMILIES: &[(&str, Family)] = &[
     ("act", (act::names, act::run)),
     ("layer_norm", (layer_norm::names, layer_norm::run)),
     ("rms_norm", (Vec::new, layer_norm::run)),
+    ("bn", (bn::names, bn::run)),
+    ("bn_relu", (Vec::new, bn::run)),
+    ("bn_add_relu", (Vec::new, bn::run)),
     ("linear", (linear::names, linear::run)),
     ("gemm", (linear::gemm_names, linear::run_gemm)),
     ("clip_norm", (clip::names, clip::run)),

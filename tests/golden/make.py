@@ -241,6 +241,42 @@ def linears():
                    dict(dx=dx, dweight=dweight, dbias=dbias))
 
 
+# ------------------------------------------------------------------------------------------------------- norm
+def batch_norms():
+    for size in ((4, 3), (2, 5, 7), (3, 2, 4, 5), (9, 20)):
+        for momentum in (0.1, None):
+            outer, channels = size[:2]
+            inner = torch.Size(size[2:]).numel()
+            norm = {2: torch.nn.BatchNorm1d, 3: torch.nn.BatchNorm1d, 4: torch.nn.BatchNorm2d}[len(size)](
+                channels, eps=1e-3, momentum=momentum)
+            norm.weight.data, norm.bias.data = randn(channels, seed=1), randn(channels, seed=2)
+            xs = [2 * randn(*size, seed=10 + step) + 1 for step in range(3)]
+            dy, residual = randn(*size, seed=3), randn(*size, seed=4)
+            for step in range(2):
+                norm(xs[step])
+            x = xs[2].clone().requires_grad_()
+            y = norm(x)
+            dx, dgain, dbias = torch.autograd.grad(y, (x, norm.weight, norm.bias), dy)
+            outputs = dict(y=y, running_mean=norm.running_mean, running_variance=norm.running_var)
+            gradients = dict(dx=dx, dgain=dgain, dbias=dbias)
+            # The activations fused behind the norm and an addition, with running statistics left alone.
+            for name, f in (("relu", F.relu), ("tanh", torch.tanh), ("gelu", F.gelu)):
+                x, r = xs[2].clone().requires_grad_(), residual.clone().requires_grad_()
+                fused = f(F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, 1e-3) + r)
+                results = torch.autograd.grad(fused, (x, r, norm.weight, norm.bias), dy)
+                outputs[f"y_{name}"] = fused
+                gradients.update(zip((f"{g}_{name}" for g in ("dx", "dresidual", "dgain", "dbias")), results))
+            norm.eval()
+            x = xs[2].clone().requires_grad_()
+            y = norm(x)
+            frozen = torch.autograd.grad(y, (x, norm.weight, norm.bias), dy)
+            outputs["y_eval"] = y
+            gradients.update(zip(("dx_eval", "dgain_eval", "dbias_eval"), frozen))
+            yield case("batch_norm", dict(outer=outer, channels=channels, inner=inner, eps=1e-3,
+                                          cumulative=momentum is None),
+                       dict(xs=xs, dy=dy, residual=residual, gain=norm.weight, bias=norm.bias), outputs, gradients)
+
+
 # ------------------------------------------------------------------------------------------------------- clip
 def clipped(grads, call):
     parameters = [torch.nn.Parameter(torch.zeros_like(g)) for g in grads]
@@ -447,6 +483,7 @@ def residuals():
 write("activation", activations())
 write("loss", [*softmaxes(), *cross_entropies(), *pointwise_losses(), *binary_losses(), *kl_divergences()])
 write("linear", linears())
+write("norm", batch_norms())
 write("clip", clips())
 write("optim", optimizers())
 write("row_norm", layer_norms())

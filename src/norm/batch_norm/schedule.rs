@@ -80,10 +80,10 @@ pub(super) fn each_span<T>(
     tile: &mut MatrixMut<'_, T>,
     mut f: impl FnMut(usize, &mut [T]),
 ) {
-    if tile.cols() == stride {
-        if let Some(all) = tile.as_slice() {
-            return f(at, all);
-        }
+    if tile.cols() == stride
+        && let Some(all) = tile.as_slice()
+    {
+        return f(at, all);
     }
     for row in 0..tile.rows() {
         f(at + row * stride, tile.row(row));

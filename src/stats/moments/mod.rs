@@ -1,6 +1,6 @@
 //! Count, mean and squared deviations as a value that merges.
 //!
-//! Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances". A block of
+//! Chan, Golub and `LeVeque` 1979, "Updating formulae and a pairwise algorithm for computing sample variances". A block of
 //! values is summed about its first one in `f64`, in one pass; blocks merge by a tree that only depends on the shape.
 
 mod kernel;
@@ -140,12 +140,8 @@ impl Moments {
     /// [`Error::OutOfRange`] where the first is not a count, or the last is negative.
     pub fn from_numbers([count, mean, m2]: [f64; 3]) -> Result<Self, Error> {
         let is_count = (0.0..=9_007_199_254_740_992.0).contains(&count) && count as u64 as f64 == count;
-        check_range("numbers", "a count of at most 2⁵³, a mean, and an m2 that is not negative", is_count)?;
-        check_range(
-            "numbers",
-            "a count of at most 2⁵³, a mean, and an m2 that is not negative",
-            !(m2 < 0.0),
-        )?;
+        let valid = is_count && (m2 >= 0.0 || m2.is_nan());
+        check_range("numbers", "a count of at most 2⁵³, a mean, and an m2 that is not negative", valid)?;
         Ok(Self { count: count as u64, mean, m2 })
     }
 }
@@ -153,9 +149,9 @@ impl Moments {
 /// How two counts weigh in a merge.
 #[derive(Clone, Copy, Debug)]
 struct Weights {
-    /// n_b / n.
+    /// `n_b / n`.
     of_mean: f64,
-    /// n_a · n_b / n.
+    /// `n_a · n_b / n`.
     of_square: f64,
 }
 

@@ -3,6 +3,9 @@
 use num_traits::Float;
 
 /// (mean, m2): Σxᵢ / n, and Σ(xᵢ − mean)².
+///
+/// # Panics
+/// Where the type cannot hold the count.
 pub fn moments<T: Float>(x: &[T]) -> (T, T) {
     let count = T::from(x.len()).expect("a length");
     let mean = x.iter().fold(T::zero(), |sum, &x| sum + x) / count;
