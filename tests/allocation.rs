@@ -17,6 +17,9 @@ use steadygrad::optim::{
     Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
     Spread,
 };
+use steadygrad::recurrent::{
+    Lstm, LstmState, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
+};
 use steadygrad::regularize::{
     AlphaDropout, Dropout, ElasticNet, GroupLasso, MaskShape, MaxNorm, Orthogonality,
 };
@@ -372,6 +375,43 @@ fn batch_norm<T: Element>() {
 fn allocation_none_in_norm() {
     batch_norm::<f32>();
     batch_norm::<f64>();
+}
+
+fn recurrent<T: Element>() {
+    let shape = SequenceShape { steps: 4, batch: 20 };
+    let op = Lstm { inputs: 40, hidden: 50, ..Lstm::default() };
+    let (x, dy, mut y, mut dx) = (ramp::<T>(3200), ramp::<T>(4000), ramp::<T>(4000), ramp::<T>(3200));
+    let (mut input, mut recurrent) = (ramp::<T>(200 * 40), ramp::<T>(200 * 50));
+    let (mut h, mut c) = (ramp::<T>(1000), ramp::<T>(1000));
+    let mut packed = {
+        let weights =
+            RecurrentWeights { input: &input, recurrent: &recurrent, input_bias: None, recurrent_bias: None };
+        op.pack(weights).unwrap()
+    };
+    let mut tape = ramp::<T>(op.tape_len(shape).unwrap());
+    let mut scratch = ramp::<T>(op.scratch_len::<T>(shape));
+    assert_none("Lstm", || {
+        let state = LstmState { h: &mut h, c: &mut c };
+        op.forward(shape, &x, &packed, state, &mut tape, &mut scratch, &mut y).unwrap();
+        let values = SequenceValues { x: &x, y: &y, dy: &dy };
+        let gradients = RecurrentGradients {
+            x: Some(&mut dx),
+            input: Some(&mut input),
+            recurrent: Some(&mut recurrent),
+            ..RecurrentGradients::default()
+        };
+        let dstate = LstmState { h: &mut h, c: &mut c };
+        op.backward(shape, values, &packed, &mut tape, dstate, &mut scratch, gradients).unwrap();
+        let weights =
+            RecurrentWeights { input: &input, recurrent: &recurrent, input_bias: None, recurrent_bias: None };
+        packed.repack(weights).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_recurrent() {
+    recurrent::<f32>();
+    recurrent::<f64>();
 }
 
 #[test]
