@@ -622,9 +622,9 @@ fn recurrent_names_the_bad_argument() {
     assert_eq!(name(refused), "weights");
     let huge = SequenceShape { steps: usize::MAX, batch: 2 };
     assert_eq!(name(lstm.tape_len(huge).map(drop)), "shape");
-    let dy = vec![7.0; 30];
+    let dy = [7.0; 30];
     for wrong in ["values.x", "values.y", "values.dy", "tape", "dstate.h", "dstate.c", "gradients.x"] {
-        let mut dx = vec![7.0; 24];
+        let mut dx = [7.0; 24];
         let cut = |name: &str, len: usize| if name == wrong { len - 1 } else { len };
         let values = SequenceValues {
             x: &x[..cut("values.x", 24)],

@@ -129,7 +129,7 @@ fn pack<T: Bits>(
     let (input, recurrent): (Vec<T>, Vec<T>) =
         (reader.ordinaries(gates * hidden * inputs), reader.ordinaries(gates * hidden * hidden));
     let bias: Vec<T> = reader.ordinaries(gates * hidden);
-    let input_bias = (reader.byte() % 2 == 0).then_some(&bias[..]);
+    let input_bias = reader.byte().is_multiple_of(2).then_some(&bias[..]);
     pack(RecurrentWeights { input: &input, recurrent: &recurrent, input_bias, recurrent_bias: None })
         .expect("matching lengths")
 }

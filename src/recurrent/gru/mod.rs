@@ -154,6 +154,7 @@ impl Gru {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
     pub fn backward<T: Element>(
         &self,
         shape: SequenceShape,

@@ -172,6 +172,7 @@ impl Lstm {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
     pub fn backward<T: Element>(
         &self,
         shape: SequenceShape,

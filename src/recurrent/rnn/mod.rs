@@ -159,6 +159,7 @@ impl Rnn {
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
     pub fn backward<T: Element>(
         &self,
         shape: SequenceShape,
