@@ -3,13 +3,13 @@
 mod common;
 
 use common::{
-    Guarded, assert_close, assert_same_bits, assert_terms, each_level, each_pool, lengths, special_values,
-    tolerance,
+    Guarded, assert_close, assert_equal_everywhere, assert_same_bits, assert_terms, each_level, lengths,
+    special_values, tolerance,
 };
 use proptest::prelude::*;
 use steadygrad::reference::{self, philox};
 use steadygrad::residual::{Add, Highway, HighwayGradients, HighwayInputs, Scaled, StochasticDepth};
-use steadygrad::{Activation, ChannelShape, Element, Error, GradCheck, Level, Philox, RowShape};
+use steadygrad::{Activation, ChannelShape, Element, Error, GradCheck, Philox, RowShape};
 
 const CURVES: [Activation; 6] = [
     Activation::Identity,
@@ -24,22 +24,6 @@ const STREAM: Philox = Philox { key: 11, counter: 5 };
 
 /// Lengths past several blocks of threads.
 const LONG: usize = 140_003;
-
-/// Runs `body` in every pool, and at the levels with FMA, and holds the bits of its results together.
-fn assert_equal_everywhere(body: impl Fn() -> Vec<Vec<f32>> + Sync) {
-    let expected = body();
-    each_pool(|threads| {
-        for (a, b) in body().iter().zip(&expected) {
-            assert_same_bits(a, b, || format!("on {threads} threads"));
-        }
-    });
-    let fused: Vec<Level> = Level::available().filter(|&level| level != Level::Portable).collect();
-    for level in fused {
-        for (a, b) in Level::scoped(level, &body).unwrap().iter().zip(&expected) {
-            assert_same_bits(a, b, || format!("at {level}"));
-        }
-    }
-}
 
 fn argument(error: Error) -> &'static str {
     match error {

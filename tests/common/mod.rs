@@ -223,3 +223,21 @@ pub(crate) fn channels_of<T: Element>(shape: ChannelShape, x: &[T]) -> Vec<Vec<f
     }
     channels
 }
+
+/// Runs `body` in every pool, and at the levels with FMA, and holds the bits of its results together.
+pub(crate) fn assert_equal_everywhere(body: impl Fn() -> Vec<Vec<f32>> + Sync) {
+    let expected = body();
+    each_pool(|threads| {
+        for (a, b) in body().iter().zip(&expected) {
+            assert_same_bits(a, b, || format!("on {threads} threads"));
+        }
+    });
+    let mut fused = Level::available().filter(|&level| level != Level::Portable);
+    let Some(first) = fused.next() else { return };
+    let expected = Level::scoped(first, &body).unwrap();
+    for level in fused {
+        for (a, b) in Level::scoped(level, &body).unwrap().iter().zip(&expected) {
+            assert_same_bits(a, b, || format!("at {level}"));
+        }
+    }
+}
