@@ -61,7 +61,8 @@ impl<T> LstmState<'_, T> {
 /// let mut scratch = vec![0.0; lstm.scratch_len::<f32>(shape)];
 /// let state = LstmState { h: &mut h, c: &mut c };
 /// lstm.forward(shape, &[1.0, 2.0, 3.0], &packed, state, &mut tape, &mut scratch, &mut y)?;
-/// assert_eq!((c, y), ([0.5], [0.5_f32.tanh(); 3]));
+/// assert_eq!(c, [0.5]);
+/// assert!(y.iter().all(|y| (y - 0.5_f32.tanh()).abs() < 1e-6));
 /// # Ok::<(), steadygrad::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -248,7 +249,7 @@ struct Tape<'a, T> {
 /// let mut gates = [0.0_f64, 100.0, 0.0, 100.0]; // i, f, g, o before their activations
 /// let (mut c, mut h) = ([0.0], [0.0]);
 /// LstmGates { hidden: 1 }.forward(1, &mut gates, &[2.0], &mut c, &mut h)?;
-/// assert_eq!((c, h), ([2.0], [2.0_f64.tanh()]));
+/// assert!(c == [2.0] && (h[0] - 2.0_f64.tanh()).abs() < 1e-15);
 /// # Ok::<(), steadygrad::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
