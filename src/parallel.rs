@@ -115,17 +115,6 @@ impl<S: Split + Default, const N: usize> Split for [S; N] {
     }
 }
 
-/// Both parts of what may not be there.
-pub(crate) fn split_option<S: Split>(data: Option<S>, mid: usize) -> (Option<S>, Option<S>) {
-    match data {
-        Some(data) => {
-            let (first, second) = data.split_at(mid);
-            (Some(first), Some(second))
-        }
-        None => (None, None),
-    }
-}
-
 /// Rows of `width` elements that are never cut apart; its length is the number of rows.
 #[derive(Debug)]
 pub(crate) struct Rows<S> {

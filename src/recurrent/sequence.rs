@@ -308,7 +308,8 @@ pub(super) fn scratch_len<T: Element>(
     shape: SequenceShape,
     (inputs, hidden, gates): (usize, usize, usize),
 ) -> usize {
-    let (rows, batch, width) = (shape.steps.saturating_mul(shape.batch), shape.batch, gates * hidden);
+    let (rows, batch) = (shape.steps.saturating_mul(shape.batch), shape.batch);
+    let width = hidden.saturating_mul(gates);
     let products = [
         GemmShape::dense(rows, width, inputs),
         GemmShape::dense(batch, width, hidden),

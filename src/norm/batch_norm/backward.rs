@@ -8,7 +8,7 @@ use super::parts::{
 };
 use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
 use crate::activation;
-use crate::parallel::{self, Offset, Split, split_option};
+use crate::parallel::{self, Offset, Split};
 use crate::simd::{self, Active, InOut, MatrixMut, STRIP, Slots, Tile};
 use crate::strips::{Strips, TILE};
 use crate::{Activation, ChannelShape, Element, Epilogue};
@@ -81,8 +81,8 @@ impl<T: Element> Split for BackwardPart<'_, T> {
         let inner = self.inner;
         let channels = Split::split_at(self.channels, mid);
         let (dx, dresidual) = (split_cols(self.dx, mid * inner), split_cols(self.dresidual, mid * inner));
-        let (dgain, dbias) = (split_option(self.dgain, mid), split_option(self.dbias, mid));
-        let sums = split_option(self.sums, mid);
+        let (dgain, dbias) = (self.dgain.split_at(mid), self.dbias.split_at(mid));
+        let sums = self.sums.split_at(mid);
         (
             Self {
                 channels: channels.0,
@@ -118,7 +118,7 @@ impl<T: Element> Split for ResidualRows<'_, T> {
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
         let (first, second) = Split::split_at(self.rows, mid);
-        let (dresidual, other) = split_option(self.dresidual, mid);
+        let (dresidual, other) = self.dresidual.split_at(mid);
         (Self { rows: first, dresidual }, Self { rows: second, dresidual: other })
     }
 }
@@ -237,7 +237,7 @@ impl<T: Element> Split for InputRows<'_, T> {
     }
     fn split_at(self, mid: usize) -> (Self, Self) {
         let (dx, other_dx) = self.dx.split_rows(mid);
-        let (dresidual, other) = split_option(self.dresidual, mid);
+        let (dresidual, other) = self.dresidual.split_at(mid);
         (Self { dx, dresidual }, Self { dx: other_dx, dresidual: other })
     }
 }

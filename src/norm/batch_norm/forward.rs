@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::kernel::{self, Normalizing};
 use super::parts::{Affine, FrozenStatistics};
 use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
-use crate::parallel::{self, Offset, Split, split_option};
+use crate::parallel::{self, Offset, Split};
 use crate::simd::{self, Active, MatrixMut};
 use crate::stats::Moments;
 use crate::stats::moments::moments_of_strip;
@@ -57,8 +57,8 @@ impl<T: Element> Split for ForwardPart<'_, T> {
         let inner = self.inner;
         let (first, second) = Split::split_at(self.channels, mid);
         let (y, other_y) = self.y.split_cols(mid * inner);
-        let (saved, other_saved) = split_option(self.saved, mid);
-        let (running, other_running) = split_option(self.running, mid);
+        let (saved, other_saved) = self.saved.split_at(mid);
+        let (running, other_running) = self.running.split_at(mid);
         (
             Self { channels: first, inner, y, saved, running },
             Self { channels: second, inner, y: other_y, saved: other_saved, running: other_running },
