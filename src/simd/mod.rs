@@ -100,6 +100,11 @@ pub trait Vector:
     fn mul_sub(self, b: Self, c: Self) -> Self;
     /// `c − self · b`, rounded as [`mul_add`](Vector::mul_add).
     fn neg_mul_add(self, b: Self, c: Self) -> Self;
+    /// [`mul_add`](Vector::mul_add) of an unrounded product at every level, for a sum that cancels.
+    #[inline(always)]
+    fn mul_add_exact(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
+    }
     /// Square root, correctly rounded.
     fn sqrt(self) -> Self;
     /// Magnitude; clears the sign bit of NaN too.
