@@ -54,8 +54,8 @@ struct BackwardPart<'a, T> {
     inner: usize,
     dx: Option<MatrixMut<'a, T>>,
     dresidual: Option<MatrixMut<'a, T>>,
-    dgain: Option<&'a mut [T]>,
-    dbias: Option<&'a mut [T]>,
+    dgamma: Option<&'a mut [T]>,
+    dbeta: Option<&'a mut [T]>,
     sums: Option<&'a mut [GradientSums]>,
 }
 
@@ -81,7 +81,7 @@ impl<T: Element> Split for BackwardPart<'_, T> {
         let inner = self.inner;
         let channels = Split::split_at(self.channels, mid);
         let (dx, dresidual) = (split_cols(self.dx, mid * inner), split_cols(self.dresidual, mid * inner));
-        let (dgain, dbias) = (self.dgain.split_at(mid), self.dbias.split_at(mid));
+        let (dgamma, dbeta) = (self.dgamma.split_at(mid), self.dbeta.split_at(mid));
         let sums = self.sums.split_at(mid);
         (
             Self {
@@ -89,8 +89,8 @@ impl<T: Element> Split for BackwardPart<'_, T> {
                 inner,
                 dx: dx.0,
                 dresidual: dresidual.0,
-                dgain: dgain.0,
-                dbias: dbias.0,
+                dgamma: dgamma.0,
+                dbeta: dbeta.0,
                 sums: sums.0,
             },
             Self {
@@ -98,8 +98,8 @@ impl<T: Element> Split for BackwardPart<'_, T> {
                 inner,
                 dx: dx.1,
                 dresidual: dresidual.1,
-                dgain: dgain.1,
-                dbias: dbias.1,
+                dgamma: dgamma.1,
+                dbeta: dbeta.1,
                 sums: sums.1,
             },
         )
@@ -139,8 +139,8 @@ pub(super) fn backward<T: Element>(job: Backward<'_, T>) {
         inner: shape.inner,
         dx: gradients.input.map(matrix),
         dresidual: gradients.residual.map(matrix),
-        dgain: gradients.gain,
-        dbias: gradients.bias,
+        dgamma: gradients.gamma,
+        dbeta: gradients.beta,
         sums,
     };
     let task = BackwardStrips { common, dy: inputs.dy, epilogue: inputs.epilogue, statistics };
@@ -164,12 +164,12 @@ impl<T: Element> BackwardStrips<'_, T> {
         let mut normalizing = Normalizing::new();
         for (at, channel) in channels.clone().enumerate() {
             (mean[at], rstd[at]) = self.statistics.of_channel(channel, *eps);
-            normalizing.set(at, mean[at], affine.gain(channel) * rstd[at], affine.bias(channel));
+            normalizing.set(at, mean[at], affine.gamma(channel) * rstd[at], affine.beta(channel));
         }
         let strip = Strip { task: self, channels: channels.clone(), mean, normalizing };
 
         let depends = matches!(self.statistics, Statistics::Saved(_)) && part.dx.is_some();
-        let wants_sums = part.dgain.is_some() || part.dbias.is_some() || part.sums.is_some() || depends;
+        let wants_sums = part.dgamma.is_some() || part.dbeta.is_some() || part.sums.is_some() || depends;
         let mut totals = [[0.0; STRIP]; 2];
         if wants_sums || part.dresidual.is_some() {
             let dresidual = part.dresidual.as_mut().map(MatrixMut::reborrow);
@@ -183,11 +183,11 @@ impl<T: Element> BackwardStrips<'_, T> {
             if let Some(sums) = &mut part.sums {
                 sums[at] = own;
             }
-            if let Some(dgain) = &mut part.dgain {
-                dgain[at] = T::from_f64(dgain[at].to_f64() + own.dy_deviation * rstd[at]);
+            if let Some(dgamma) = &mut part.dgamma {
+                dgamma[at] = T::from_f64(dgamma[at].to_f64() + own.dy_deviation * rstd[at]);
             }
-            if let Some(dbias) = &mut part.dbias {
-                dbias[at] = T::from_f64(dbias[at].to_f64() + own.dy);
+            if let Some(dbeta) = &mut part.dbeta {
+                dbeta[at] = T::from_f64(dbeta[at].to_f64() + own.dy);
             }
             let all = match self.statistics {
                 Statistics::Saved(_) => own,
@@ -196,7 +196,7 @@ impl<T: Element> BackwardStrips<'_, T> {
             };
             let count = all.count as f64;
             let means = [all.dy / count, all.dy_deviation / count * rstd[at] * rstd[at]];
-            differentiating.set(at, affine.gain(channel) * rstd[at], mean[at], means);
+            differentiating.set(at, affine.gamma(channel) * rstd[at], mean[at], means);
         }
         if let Some(dx) = part.dx {
             let rows = match part.dresidual {

@@ -3,8 +3,9 @@
 use core::ops::Range;
 
 use super::kernel::{self, Normalizing};
-use super::parts::{Affine, FrozenStatistics};
+use super::parts::FrozenStatistics;
 use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
+use crate::norm::Affine;
 use crate::parallel::{self, Offset, Split};
 use crate::simd::{self, Active, MatrixMut};
 use crate::stats::Moments;
@@ -124,7 +125,7 @@ impl<T: Element> Common<'_, T> {
             if let Some((mean_out, rstd_out)) = &mut part.saved {
                 (mean_out[at], rstd_out[at]) = (mean, rstd);
             }
-            by.set(at, mean, self.affine.gain(channel) * rstd, self.affine.bias(channel));
+            by.set(at, mean, self.affine.gamma(channel) * rstd, self.affine.beta(channel));
         }
         if part.y.rows() == 0 {
             return;

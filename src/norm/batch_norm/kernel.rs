@@ -12,12 +12,12 @@ impl<T: Element> Normalizing<T> {
         Self([[T::zero(); STRIP]; 3])
     }
 
-    /// Sets channel `channel` to `y = (x − mean)·scale + bias`.
-    pub(super) fn set(&mut self, channel: usize, mean: f64, scale: f64, bias: f64) {
+    /// Sets channel `channel` to `y = (x − mean)·scale + beta`.
+    pub(super) fn set(&mut self, channel: usize, mean: f64, scale: f64, beta: f64) {
         let shift = T::from_f64(mean);
         let lost = mean - shift.to_f64();
         // Where nothing was lost, an infinite scale must not make it NaN.
-        let offset = if lost == 0.0 { bias } else { bias - lost * scale };
+        let offset = if lost == 0.0 { beta } else { beta - lost * scale };
         for (coefficients, value) in self.0.iter_mut().zip([shift, T::from_f64(scale), T::from_f64(offset)]) {
             coefficients[channel] = value;
         }

@@ -2,8 +2,8 @@
 
 use core::ops::Range;
 
-use super::parts::Affine;
 use crate::Element;
+use crate::norm::Affine;
 use crate::parallel::Split;
 use crate::simd::{Active, MatrixMut, Tile};
 use crate::strips::{Strips, TILE};
