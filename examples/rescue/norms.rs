@@ -1,6 +1,5 @@
 //! What stands between a layer's sums and its activation: nothing, batch norm or layer norm.
 
-use steadygrad::norm::batch_norm::Affine as BnAffine;
 use steadygrad::norm::batch_norm::{
     BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, Gradients, RunningStatistics,
     SavedStatistics,
@@ -75,7 +74,6 @@ impl State {
         match self.norm {
             Norm::None => activation.forward(z, y),
             Norm::Batch => {
-                let affine = BnAffine { gain: Some(gamma), bias: Some(beta) };
                 let (norm, shape) =
                     (BatchNorm::default(), ChannelShape { outer: rows, channels: width, inner: 1 });
                 let epilogue = Epilogue { activation: Some(activation), ..Epilogue::default() };
@@ -115,7 +113,7 @@ impl State {
             Norm::None => activation.backward(z, dy, dz),
             Norm::Batch => {
                 let shape = ChannelShape { outer: rows, channels: width, inner: 1 };
-                let affine = BnAffine { gain: Some(gamma), bias: Some(beta) };
+                let affine = Affine { gamma: Some(gamma), beta: Some(beta) };
                 let epilogue = EpilogueBackward::FromInput(Epilogue {
                     activation: Some(activation),
                     ..Epilogue::default()
@@ -124,8 +122,8 @@ impl State {
                 let saved = SavedStatistics { mean: &self.mean[..width], rstd: &self.rstd[..width] };
                 let gradients = Gradients {
                     input: Some(dz),
-                    gain: Some(dgamma),
-                    bias: Some(dbeta),
+                    gamma: Some(dgamma),
+                    beta: Some(dbeta),
                     ..Gradients::default()
                 };
                 BatchNorm::default().backward(shape, inputs, saved, gradients)
