@@ -19,9 +19,9 @@ const F64_LANES: usize = 8;
 /// Channels summed side by side: two vectors of `f64` for each sum, which leaves AVX2 registers to work with.
 const GROUP: usize = 2 * F64_LANES;
 
-/// Rows that take turns in a group of channels: sums and coefficients stay in registers, and memory is read at as many
-/// places.
-const ROWS: usize = 8;
+/// Rows that take turns in a group of channels: the sums stay in registers, and memory is read at four places. With
+/// eight, rows 4 KiB apart no longer fit in the ways of the first-level cache.
+const ROWS: usize = 4;
 
 /// A number a channel of a strip, or a vector of numbers a channel of a strip of runs.
 pub(crate) type Slots = [f64; STRIP];
@@ -288,59 +288,47 @@ pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize>(
     mut out: MatrixMut<'_, T>,
     f: impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
 ) {
-    let rows = out.rows();
     assert_eq!(tiles[0].width, out.cols());
-    if inner > 1 {
-        for row in 0..rows {
-            map_runs(isa, inner, (&tiles, row), coefficients, out.row(row), &f);
-        }
-        return;
-    }
-    let whole = rows / ROWS * ROWS;
-    for row in (0..whole).step_by(ROWS) {
-        map_columns::<I, T, N, K, ROWS>(isa, (&tiles, row), coefficients, &mut out, &f);
-    }
-    for row in whole..rows {
-        map_columns::<I, T, N, K, 1>(isa, (&tiles, row), coefficients, &mut out, &f);
-    }
-}
-
-/// [`map_channels`] of `COUNT` rows from `row` on, channels side by side.
-#[inline(always)]
-fn map_columns<I: Isa, T: Element, const N: usize, const K: usize, const COUNT: usize>(
-    isa: I,
-    (tiles, row): (&[Tile<'_, T>; N], usize),
-    coefficients: [&[T; STRIP]; K],
-    out: &mut MatrixMut<'_, T>,
-    f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
-) {
-    let (lanes, width) = (T::Vector::<I>::LANES, out.cols());
-    let rows = rows_from::<T, N, COUNT>(tiles, row);
-    let out = out.rows_mut::<COUNT>(row);
-    for at in (0..width).step_by(lanes) {
-        let mut of_channel = [splat(isa, T::zero()); K];
-        for k in 0..K {
-            of_channel[k] = load(isa, &coefficients[k][at..]);
-        }
-        let end = width.min(at + lanes);
-        for row in 0..COUNT {
-            map_at(isa, (rows[row], at..end), of_channel, out[row], f);
+    for row in 0..out.rows() {
+        let rows = rows_from(&tiles, row);
+        if inner > 1 {
+            map_runs(isa, inner, rows, coefficients, out.row(row), &f);
+        } else {
+            map_columns(isa, rows, coefficients, out.row(row), &f);
         }
     }
 }
 
-/// [`map_channels`] of one row, channel after channel.
+/// [`map_channels`] of a row, channels side by side.
 #[inline(always)]
-fn map_runs<I: Isa, T: Element, const N: usize, const K: usize>(
+fn map_columns<I: Isa, T: Element, const N: usize, const K: usize>(
     isa: I,
-    inner: usize,
-    (tiles, row): (&[Tile<'_, T>; N], usize),
+    [rows]: [[&[T]; N]; 1],
     coefficients: [&[T; STRIP]; K],
     out: &mut [T],
     f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
 ) {
     let (lanes, width) = (T::Vector::<I>::LANES, out.len());
-    let [rows] = rows_from::<T, N, 1>(tiles, row);
+    for at in (0..width).step_by(lanes) {
+        let mut of_channel = [splat(isa, T::zero()); K];
+        for k in 0..K {
+            of_channel[k] = load(isa, &coefficients[k][at..]);
+        }
+        map_at(isa, (rows, at..width.min(at + lanes)), of_channel, out, f);
+    }
+}
+
+/// [`map_channels`] of a row, channel after channel.
+#[inline(always)]
+fn map_runs<I: Isa, T: Element, const N: usize, const K: usize>(
+    isa: I,
+    inner: usize,
+    [rows]: [[&[T]; N]; 1],
+    coefficients: [&[T; STRIP]; K],
+    out: &mut [T],
+    f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
+) {
+    let (lanes, width) = (T::Vector::<I>::LANES, out.len());
     for channel in 0..width.div_ceil(inner) {
         let mut of_channel = [splat(isa, T::zero()); K];
         for k in 0..K {
