@@ -12,7 +12,7 @@ use steadygrad::loss::{
 use steadygrad::norm::batch_norm::{
     self, BackwardInputs, BatchStatistics, EpilogueBackward, SavedStatistics,
 };
-use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
+use steadygrad::norm::{Affine, GroupNorm, LayerNorm, NormGradients, RmsNorm, SavedRows};
 use steadygrad::optim::{
     Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
     Spread,
@@ -251,10 +251,35 @@ fn row_norm<T: Element>() {
     });
 }
 
+fn group_norm<T: Element>() {
+    let (x, dy, gamma, mut out) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(100), ramp::<T>(LEN));
+    let (mut dgamma, mut dbeta) = (ramp::<T>(100), ramp::<T>(100));
+    let affine = Affine { gamma: Some(&gamma), beta: Some(&gamma) };
+    for shape in [
+        ChannelShape { outer: 3, channels: 100, inner: 1000 },
+        ChannelShape { outer: 3000, channels: 100, inner: 1 },
+    ] {
+        let norm = GroupNorm { groups: 4, ..GroupNorm::default() };
+        let (mut mean, mut rstd) = (ramp::<f64>(4 * shape.outer), ramp::<f64>(4 * shape.outer));
+        let mut scratch = ramp::<f64>(norm.backward_scratch_len(shape));
+        assert_none("GroupNorm::forward", || {
+            norm.forward(shape, &x, affine, &mut mean, &mut rstd, &mut out).unwrap();
+        });
+        assert_none("GroupNorm::backward", || {
+            let gradients =
+                NormGradients { input: &mut out, gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
+            let saved = SavedRows { x: &x, mean: &mean, rstd: &rstd };
+            norm.backward(shape, &dy, Some(&gamma), saved, &mut scratch, gradients).unwrap();
+        });
+    }
+}
+
 #[test]
 fn allocation_none_in_row_norm() {
     row_norm::<f32>();
     row_norm::<f64>();
+    group_norm::<f32>();
+    group_norm::<f64>();
 }
 
 fn moments<T: Element>() {

@@ -327,6 +327,16 @@ def layer_norms():
             yield row_norm("layer_norm", lambda x, g, b: F.layer_norm(x, (cols,), g, b, eps), sizes, x, g, b, dy)
         for g in (None, gamma):
             yield row_norm("rms_norm", lambda x, g, _: F.rms_norm(x, (cols,), g, eps), sizes, x, g, None, dy)
+    for outer, channels, inner, groups in ((3, 6, 5, 3), (2, 8, 1, 2), (1, 4, 33, 1), (3, 3, 7, 3)):
+        x, dy = 2 * randn(outer, channels, inner, seed=6) + 0.5, randn(outer, channels, inner, seed=7)
+        gamma, beta = randn(channels, seed=8), randn(channels, seed=9)
+        sizes = dict(outer=outer, channels=channels, inner=inner, eps=1e-3)
+        for g, b in ((None, None), (gamma, None), (gamma, beta)):
+            of_groups = lambda x, g, b: F.group_norm(x, groups, g, b, 1e-3)
+            yield row_norm("group_norm", of_groups, dict(sizes, groups=groups), x, g, b, dy)
+            if inner > 1:
+                of_channels = lambda x, g, b: F.instance_norm(x, weight=g, bias=b, eps=1e-3)
+                yield row_norm("instance_norm", of_channels, sizes, x, g, b, dy)
     x = (1e6 + 0.1 * randn(2, 64, seed=5)).float().double()
     _, mean, rstd = torch.native_layer_norm(x, (64,), None, None, 0.0)
     yield case("layer_norm_far", dict(rows=2, cols=64, eps=0.0), dict(x=x), dict(mean=mean, rstd=rstd), special=True)
