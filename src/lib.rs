@@ -92,6 +92,8 @@ pub mod reference {
     pub use crate::norm::group_norm::reference as group_norm;
     pub use crate::norm::layer_norm::reference as layer_norm;
     pub use crate::norm::rms_norm::reference as rms_norm;
+    pub use crate::norm::spectral_norm::reference as spectral_norm;
+    pub use crate::norm::weight_norm::reference as weight_norm;
     pub use crate::optim::adadelta::reference as adadelta;
     pub use crate::optim::adagrad::reference as adagrad;
     pub use crate::optim::adam::reference as adam;

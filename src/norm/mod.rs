@@ -7,9 +7,13 @@ pub mod group_norm;
 pub mod layer_norm;
 pub mod rms_norm;
 mod rows;
+pub mod spectral_norm;
+pub mod weight_norm;
 
 pub use affine::{Affine, NormGradients};
 pub use batch_norm::BatchNorm;
 pub use group_norm::{GroupNorm, InstanceNorm};
 pub use layer_norm::{LayerNorm, SavedRows};
 pub use rms_norm::RmsNorm;
+pub use spectral_norm::{SavedSpectral, SpectralNorm, SpectralState};
+pub use weight_norm::{WeightGradients, WeightNorm, WeightStandardization};
