@@ -69,7 +69,9 @@ pub use error::Error;
 pub use gradcheck::GradCheck;
 pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
-pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
+pub use norm::{
+    BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, SpectralNorm, WeightNorm, WeightStandardization,
+};
 pub use rand_core;
 pub use random::Philox;
 pub use shape::{ChannelShape, RowShape, WeightShape};

@@ -12,7 +12,10 @@ use steadygrad::loss::{
 use steadygrad::norm::batch_norm::{
     self, BackwardInputs, BatchStatistics, EpilogueBackward, SavedStatistics,
 };
-use steadygrad::norm::{Affine, GroupNorm, LayerNorm, NormGradients, RmsNorm, SavedRows};
+use steadygrad::norm::{
+    Affine, GroupNorm, LayerNorm, NormGradients, RmsNorm, SavedRows, SavedSpectral, SpectralNorm,
+    SpectralState, WeightGradients, WeightNorm, WeightStandardization,
+};
 use steadygrad::optim::{
     Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
     Spread,
@@ -272,6 +275,37 @@ fn group_norm<T: Element>() {
             norm.backward(shape, &dy, Some(&gamma), saved, &mut scratch, gradients).unwrap();
         });
     }
+}
+
+fn weight_norm<T: Element>() {
+    let shape = WeightShape { outputs: 300, inputs: 1000, field: 1 };
+    let (v, dw, gain) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(300));
+    let (mut w, mut dv, mut dgain) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(300));
+    let standard = WeightStandardization::default();
+    assert_none("WeightNorm", || {
+        WeightNorm.forward(shape, &v, Some(&gain), &mut w).unwrap();
+        let gradients = WeightGradients { weights: &mut dv, gain: Some(&mut dgain) };
+        WeightNorm.backward(shape, &dw, &v, Some(&gain), gradients).unwrap();
+    });
+    assert_none("WeightStandardization", || {
+        standard.forward(shape, &v, Some(&gain), &mut w).unwrap();
+        let gradients = WeightGradients { weights: &mut dv, gain: Some(&mut dgain) };
+        standard.backward(shape, &dw, &v, Some(&gain), gradients).unwrap();
+    });
+    let (op, mut left, mut right) = (SpectralNorm::default(), ramp::<T>(300), ramp::<T>(1000));
+    let mut scratch = ramp::<f64>(op.scratch_len(shape));
+    assert_none("SpectralNorm", || {
+        let state = SpectralState { u: &mut left, v: &mut right };
+        let sigma = op.forward(shape, &v, state, &mut scratch, &mut w).unwrap();
+        let saved = SavedSpectral { normalised: &w, u: &left, v: &right, sigma };
+        op.backward(shape, &dw, saved, &mut dv).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_weight_norm() {
+    weight_norm::<f32>();
+    weight_norm::<f64>();
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Normalisation: values with mean 0 and variance 1, over rows, groups of channels or a batch, which neither explode nor
-//! vanish from layer to layer.
+//! vanish from layer to layer; and weights of a given length, deviation or spectral norm, which make neither of them.
 
 mod affine;
 pub mod batch_norm;

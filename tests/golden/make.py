@@ -341,6 +341,48 @@ def layer_norms():
     _, mean, rstd = torch.native_layer_norm(x, (64,), None, None, 0.0)
     yield case("layer_norm_far", dict(rows=2, cols=64, eps=0.0), dict(x=x), dict(mean=mean, rstd=rstd), special=True)
 
+
+# ------------------------------------------------------------------------------------------------ weight norms
+def weight_norms():
+    """The parametrizations of a dense layer's weights, with one access a step."""
+    parametrize = torch.nn.utils.parametrizations
+    for rows, cols in ((1, 1), (3, 5), (6, 19), (2, 40)):
+        weights, dw = randn(rows, cols, seed=1), randn(rows, cols, seed=2)
+        gain = randn(rows, 1, seed=3)
+        sizes = dict(rows=rows, cols=cols)
+
+        layer = parametrize.weight_norm(torch.nn.Linear(cols, rows, bias=False), dim=0)
+        learned = layer.parametrizations.weight
+        learned.original0.data, learned.original1.data = gain.clone(), weights.clone()
+        w = layer.weight
+        dgain, dv = torch.autograd.grad(w, (learned.original0, learned.original1), dw)
+        yield case("weight_norm", sizes, dict(v=weights, gain=gain, dw=dw), dict(w=w), dict(dv=dv, dgain=dgain))
+
+        v, g = weights.clone().requires_grad_(), gain.clone().requires_grad_()
+        variance, mean = torch.var_mean(v, dim=1, correction=0, keepdim=True)
+        w = g * (v - mean) * (variance + 1e-3).rsqrt()
+        dv, dgain = torch.autograd.grad(w, (v, g), dw)
+        yield case("weight_standardization", dict(sizes, eps=1e-3), dict(v=weights, gain=gain, dw=dw), dict(w=w),
+                   dict(dv=dv, dgain=dgain))
+
+        for iterations in (1, 4):
+            layer = torch.nn.Linear(cols, rows, bias=False)
+            layer = parametrize.spectral_norm(layer, n_power_iterations=iterations, eps=1e-12)
+            learned = layer.parametrizations.weight
+            learned.original.data = weights.clone()
+            state = learned[0]
+            u, v = F.normalize(randn(rows, seed=4), dim=0), F.normalize(randn(cols, seed=5), dim=0)
+            state._u.copy_(u), state._v.copy_(v)
+            w = layer.weight
+            dweights, = torch.autograd.grad(w, learned.original, dw)
+            sigma = torch.vdot(state._u, weights @ state._v)
+            layer.eval()
+            assert torch.equal(layer.weight, w)
+            yield case("spectral_norm", dict(sizes, iterations=iterations, eps=1e-12),
+                       dict(weights=weights, u=u, v=v, dw=dw),
+                       dict(w=w, u_after=state._u, v_after=state._v, sigma=sigma), dict(dweights=dweights))
+
+
 def optimizer(op, make, given, state=(), max_norm=None):
     """Weights after 1, 10 and 1000 steps, and the state after the last."""
     n, after = 11, []
@@ -497,6 +539,7 @@ write("norm", batch_norms())
 write("clip", clips())
 write("optim", optimizers())
 write("row_norm", layer_norms())
+write("weight_norm", weight_norms())
 write("recurrent", recurrents())
 write("regularize", regularizers())
 write("residual", residuals())
