@@ -3,13 +3,17 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
-use steadygrad::reference::{layer_norm, rms_norm};
-use steadygrad::{Level, RowShape};
+use steadygrad::norm::{Affine, GroupNorm, InstanceNorm, LayerNorm, NormGradients, RmsNorm, SavedRows};
+use steadygrad::reference::{group_norm, layer_norm, rms_norm};
+use steadygrad::{ChannelShape, Level, RowShape};
 
 const SHAPE: RowShape = RowShape { rows: 64, cols: 768 };
 const INPUT: &str = "64x768";
 const ELEMENTS: usize = SHAPE.rows * SHAPE.cols;
+
+/// As many elements, as samples of channels; the groups of each are as long as a row.
+const OF_CHANNELS: ChannelShape = ChannelShape { outer: 8, channels: 48, inner: 128 };
+const GROUPS: usize = 8;
 
 /// Deterministic numbers between −2 and 2.
 fn wave(len: usize) -> Vec<f32> {
@@ -109,5 +113,73 @@ fn rms_norm_backward(c: &mut Criterion) {
     );
 }
 
-criterion_group!(benches, layer_norm_forward, layer_norm_backward, rms_norm_forward, rms_norm_backward);
+fn group_norm_forward(c: &mut Criterion) {
+    let (x, gamma) = (wave(ELEMENTS), wave(OF_CHANNELS.channels));
+    let op = GroupNorm { groups: GROUPS, ..GroupNorm::default() };
+    let (mut mean, mut rstd) = (vec![0.0; SHAPE.rows], vec![0.0; SHAPE.rows]);
+    let affine = Affine { gamma: Some(&gamma), beta: Some(&gamma) };
+    rows(
+        c,
+        "norm/group_norm_forward",
+        |y| op.forward(OF_CHANNELS, black_box(&x), affine, &mut mean, &mut rstd, y).unwrap(),
+        |y| {
+            for (x, y) in x.chunks(SHAPE.cols).zip(y.chunks_mut(SHAPE.cols)) {
+                let measured = group_norm::group_norm_measure(x, 1e-5);
+                group_norm::group_norm_forward(x, measured, (&gamma, &gamma), OF_CHANNELS.inner, y);
+            }
+        },
+    );
+}
+
+fn group_norm_backward(c: &mut Criterion) {
+    let (x, gamma) = (wave(ELEMENTS), wave(OF_CHANNELS.channels));
+    let op = GroupNorm { groups: GROUPS, ..GroupNorm::default() };
+    let (mean, rstd) = (vec![0.1; SHAPE.rows], vec![0.9; SHAPE.rows]);
+    let (mut dgamma, mut dbeta) = (gamma.clone(), gamma.clone());
+    let (mut dgamma_scalar, mut dbeta_scalar) = (gamma.clone(), gamma.clone());
+    let mut scratch = vec![0.0; op.backward_scratch_len(OF_CHANNELS)];
+    rows(
+        c,
+        "norm/group_norm_backward",
+        |dx| {
+            let saved = SavedRows { x: black_box(&x), mean: &mean, rstd: &rstd };
+            let gradients = NormGradients { input: dx, gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
+            op.backward(OF_CHANNELS, &x, Some(&gamma), saved, &mut scratch, gradients).unwrap();
+        },
+        |dx| {
+            for (x, dx) in x.chunks(SHAPE.cols).zip(dx.chunks_mut(SHAPE.cols)) {
+                let (measured, inner) = ((0.1, 0.9), OF_CHANNELS.inner);
+                group_norm::group_norm_backward(x, x, measured, (&gamma, inner), dx);
+                let parameters = (&mut dgamma_scalar[..], &mut dbeta_scalar[..]);
+                group_norm::group_norm_backward_parameters(x, x, measured, inner, parameters);
+            }
+        },
+    );
+}
+
+fn instance_norm_forward(c: &mut Criterion) {
+    let (x, op, inner) = (wave(ELEMENTS), InstanceNorm::default(), OF_CHANNELS.inner);
+    rows(
+        c,
+        "norm/instance_norm_forward",
+        |y| op.infer(OF_CHANNELS, black_box(&x), Affine::default(), y).unwrap(),
+        |y| {
+            for (x, y) in x.chunks(inner).zip(y.chunks_mut(inner)) {
+                let measured = group_norm::group_norm_measure(x, 1e-5);
+                group_norm::group_norm_forward(x, measured, (&[1.0], &[0.0]), inner, y);
+            }
+        },
+    );
+}
+
+criterion_group!(
+    benches,
+    layer_norm_forward,
+    layer_norm_backward,
+    rms_norm_forward,
+    rms_norm_backward,
+    group_norm_forward,
+    group_norm_backward,
+    instance_norm_forward
+);
 criterion_main!(benches);

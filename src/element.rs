@@ -106,6 +106,8 @@ pub(crate) mod compiled {
         + crate::norm::group_norm::Compiled
         + crate::norm::layer_norm::Compiled
         + crate::norm::rms_norm::Compiled
+        + crate::norm::spectral_norm::Compiled
+        + crate::norm::weight_norm::Compiled
         + crate::optim::adadelta::Compiled
         + crate::optim::adagrad::Compiled
         + crate::optim::adam::Compiled

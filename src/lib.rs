@@ -69,7 +69,9 @@ pub use error::Error;
 pub use gradcheck::GradCheck;
 pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
-pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
+pub use norm::{
+    BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, SpectralNorm, WeightNorm, WeightStandardization,
+};
 pub use rand_core;
 pub use random::Philox;
 pub use shape::{ChannelShape, RowShape, WeightShape};
@@ -92,6 +94,8 @@ pub mod reference {
     pub use crate::norm::group_norm::reference as group_norm;
     pub use crate::norm::layer_norm::reference as layer_norm;
     pub use crate::norm::rms_norm::reference as rms_norm;
+    pub use crate::norm::spectral_norm::reference as spectral_norm;
+    pub use crate::norm::weight_norm::reference as weight_norm;
     pub use crate::optim::adadelta::reference as adadelta;
     pub use crate::optim::adagrad::reference as adagrad;
     pub use crate::optim::adam::reference as adam;

@@ -18,6 +18,7 @@ mod fuzz {
     pub(crate) mod residual;
     pub(crate) mod row_norm;
     pub(crate) mod stats;
+    pub(crate) mod weight_norm;
 }
 
 use std::path::Path;
@@ -78,6 +79,11 @@ fn stats() {
 #[test]
 fn row_norm() {
     run_all("row_norm", fuzz::row_norm::run);
+}
+
+#[test]
+fn weight_norm() {
+    run_all("weight_norm", fuzz::weight_norm::run);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod golden {
     pub(crate) mod regularize;
     pub(crate) mod residual;
     pub(crate) mod row_norm;
+    pub(crate) mod weight_norm;
 }
 
 #[test]
@@ -31,6 +32,12 @@ fn golden_clip() {
 fn golden_row_norm() {
     golden::row_norm::check::<f64>();
     golden::row_norm::check::<f32>();
+}
+
+#[test]
+fn golden_weight_norm() {
+    golden::weight_norm::check::<f64>();
+    golden::weight_norm::check::<f32>();
 }
 
 #[test]

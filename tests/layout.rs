@@ -40,6 +40,8 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("norm/layer_norm", Kind::Leaf),
     ("norm/rms_norm", Kind::Leaf),
     ("norm/rows", Kind::Infrastructure),
+    ("norm/spectral_norm", Kind::Leaf),
+    ("norm/weight_norm", Kind::Leaf),
     ("optim", Kind::Composition),
     ("optim/adadelta", Kind::Leaf),
     ("optim/adagrad", Kind::Leaf),
@@ -74,12 +76,20 @@ const FOLDERS: &[(&str, Kind)] = &[
 ];
 
 /// Ops that share a leaf, where its own name is not one of them.
-const SHARED: &[(&str, &[&str])] =
-    &[("linear", &["gemm", "dense"]), ("norm/group_norm", &["group_norm", "instance_norm"])];
+const SHARED: &[(&str, &[&str])] = &[
+    ("linear", &["gemm", "dense"]),
+    ("norm/group_norm", &["group_norm", "instance_norm"]),
+    ("norm/weight_norm", &["weight_norm", "weight_standardization"]),
+];
 
 /// Leaves whose tests, benches and fuzz cases are in files of another name than their family.
-const FILES: &[(&str, &str)] =
-    &[("norm/group_norm", "row_norm"), ("norm/layer_norm", "row_norm"), ("norm/rms_norm", "row_norm")];
+const FILES: &[(&str, &str)] = &[
+    ("norm/group_norm", "row_norm"),
+    ("norm/layer_norm", "row_norm"),
+    ("norm/rms_norm", "row_norm"),
+    ("norm/spectral_norm", "weight_norm"),
+    ("norm/weight_norm", "weight_norm"),
+];
 
 #[test]
 fn layout_classifies_every_folder() {

@@ -6,7 +6,6 @@ pub mod max_norm;
 pub mod orthogonality;
 pub mod penalty;
 pub mod proximal;
-mod unit_norm;
 
 pub use dropout::{AlphaDropout, Dropout, MaskShape};
 pub use group_lasso::GroupLasso;

@@ -3,6 +3,7 @@
 mod exact_sum;
 pub mod moments;
 pub mod norm_partial;
+pub(crate) mod unit_norm;
 
 pub(crate) use exact_sum::scale_by_power;
 pub use moments::Moments;

@@ -327,9 +327,61 @@ def layer_norms():
             yield row_norm("layer_norm", lambda x, g, b: F.layer_norm(x, (cols,), g, b, eps), sizes, x, g, b, dy)
         for g in (None, gamma):
             yield row_norm("rms_norm", lambda x, g, _: F.rms_norm(x, (cols,), g, eps), sizes, x, g, None, dy)
+    for outer, channels, inner, groups in ((3, 6, 5, 3), (2, 8, 1, 2), (1, 4, 33, 1), (3, 3, 7, 3)):
+        x, dy = 2 * randn(outer, channels, inner, seed=6) + 0.5, randn(outer, channels, inner, seed=7)
+        gamma, beta = randn(channels, seed=8), randn(channels, seed=9)
+        sizes = dict(outer=outer, channels=channels, inner=inner, eps=1e-3)
+        for g, b in ((None, None), (gamma, None), (gamma, beta)):
+            of_groups = lambda x, g, b: F.group_norm(x, groups, g, b, 1e-3)
+            yield row_norm("group_norm", of_groups, dict(sizes, groups=groups), x, g, b, dy)
+            if inner > 1:
+                of_channels = lambda x, g, b: F.instance_norm(x, weight=g, bias=b, eps=1e-3)
+                yield row_norm("instance_norm", of_channels, sizes, x, g, b, dy)
     x = (1e6 + 0.1 * randn(2, 64, seed=5)).float().double()
     _, mean, rstd = torch.native_layer_norm(x, (64,), None, None, 0.0)
     yield case("layer_norm_far", dict(rows=2, cols=64, eps=0.0), dict(x=x), dict(mean=mean, rstd=rstd), special=True)
+
+
+# ------------------------------------------------------------------------------------------------ weight norms
+def weight_norms():
+    """The parametrizations of a dense layer's weights, with one access a step."""
+    parametrize = torch.nn.utils.parametrizations
+    for rows, cols in ((1, 1), (3, 5), (6, 19), (2, 40)):
+        weights, dw = randn(rows, cols, seed=1), randn(rows, cols, seed=2)
+        gain = randn(rows, 1, seed=3)
+        sizes = dict(rows=rows, cols=cols)
+
+        layer = parametrize.weight_norm(torch.nn.Linear(cols, rows, bias=False), dim=0)
+        learned = layer.parametrizations.weight
+        learned.original0.data, learned.original1.data = gain.clone(), weights.clone()
+        w = layer.weight
+        dgain, dv = torch.autograd.grad(w, (learned.original0, learned.original1), dw)
+        yield case("weight_norm", sizes, dict(v=weights, gain=gain, dw=dw), dict(w=w), dict(dv=dv, dgain=dgain))
+
+        v, g = weights.clone().requires_grad_(), gain.clone().requires_grad_()
+        variance, mean = torch.var_mean(v, dim=1, correction=0, keepdim=True)
+        w = g * (v - mean) * (variance + 1e-3).rsqrt()
+        dv, dgain = torch.autograd.grad(w, (v, g), dw)
+        yield case("weight_standardization", dict(sizes, eps=1e-3), dict(v=weights, gain=gain, dw=dw), dict(w=w),
+                   dict(dv=dv, dgain=dgain))
+
+        for iterations in (1, 4):
+            layer = torch.nn.Linear(cols, rows, bias=False)
+            layer = parametrize.spectral_norm(layer, n_power_iterations=iterations, eps=1e-12)
+            learned = layer.parametrizations.weight
+            learned.original.data = weights.clone()
+            state = learned[0]
+            u, v = F.normalize(randn(rows, seed=4), dim=0), F.normalize(randn(cols, seed=5), dim=0)
+            state._u.copy_(u), state._v.copy_(v)
+            w = layer.weight
+            dweights, = torch.autograd.grad(w, learned.original, dw)
+            sigma = torch.vdot(state._u, weights @ state._v)
+            layer.eval()
+            assert torch.equal(layer.weight, w)
+            yield case("spectral_norm", dict(sizes, iterations=iterations, eps=1e-12),
+                       dict(weights=weights, u=u, v=v, dw=dw),
+                       dict(w=w, u_after=state._u, v_after=state._v, sigma=sigma), dict(dweights=dweights))
+
 
 def optimizer(op, make, given, state=(), max_norm=None):
     """Weights after 1, 10 and 1000 steps, and the state after the last."""
@@ -487,6 +539,7 @@ write("norm", batch_norms())
 write("clip", clips())
 write("optim", optimizers())
 write("row_norm", layer_norms())
+write("weight_norm", weight_norms())
 write("recurrent", recurrents())
 write("regularize", regularizers())
 write("residual", residuals())

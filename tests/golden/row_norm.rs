@@ -1,7 +1,7 @@
-//! Layer norm and RMS norm against PyTorch's.
+//! Layer norm, RMS norm, group norm and instance norm against PyTorch's.
 
-use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
-use steadygrad::{Element, RowShape};
+use steadygrad::norm::{Affine, GroupNorm, InstanceNorm, LayerNorm, NormGradients, RmsNorm, SavedRows};
+use steadygrad::{ChannelShape, Element, RowShape};
 
 use super::case::{Case, cases};
 
@@ -9,6 +9,7 @@ pub(crate) fn check<T: Element>() {
     for case in cases("row_norm") {
         match case.op() {
             "layer_norm" | "rms_norm" => of_rows::<T>(&case),
+            "group_norm" | "instance_norm" => of_channels::<T>(&case),
             "layer_norm_far" => far_from_zero::<T>(&case),
             op => panic!("no norm is called {op}"),
         }
@@ -36,6 +37,38 @@ fn of_rows<T: Element>(case: &Case) {
         let mut scratch = vec![0.0; op.backward_scratch_len(shape)];
         op.forward(shape, &x, affine, &mut rstd, &mut y).expect("valid");
         op.backward(shape, &dy, affine.gamma, (&x, &rstd), &mut scratch, gradients).expect("valid");
+    }
+    compare(case, &y, &dx, gamma.is_some().then_some(&dgamma), beta.is_some().then_some(&dbeta));
+}
+
+fn of_channels<T: Element>(case: &Case) {
+    let shape = ChannelShape {
+        outer: case.count("outer"),
+        channels: case.count("channels"),
+        inner: case.count("inner"),
+    };
+    let eps = case.float("eps");
+    let (x, dy) = (case.input::<T>("x"), case.input::<T>("dy"));
+    let (gamma, beta) = (case.optional_input::<T>("gamma"), case.optional_input::<T>("beta"));
+    let affine = Affine { gamma: gamma.as_deref(), beta: beta.as_deref() };
+    let (mut y, mut dx) = (vec![T::nan(); x.len()], vec![T::nan(); x.len()]);
+    let (mut dgamma, mut dbeta) = (vec![T::zero(); shape.channels], vec![T::zero(); shape.channels]);
+    let gradients = NormGradients { input: &mut dx, gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
+    if case.op() == "group_norm" {
+        let op = GroupNorm { groups: case.count("groups"), eps };
+        let rows = shape.outer * op.groups;
+        let (mut mean, mut rstd) = (vec![0.0; rows], vec![0.0; rows]);
+        op.forward(shape, &x, affine, &mut mean, &mut rstd, &mut y).expect("valid");
+        let mut scratch = vec![0.0; op.backward_scratch_len(shape)];
+        let saved = SavedRows { x: &x, mean: &mean, rstd: &rstd };
+        op.backward(shape, &dy, affine.gamma, saved, &mut scratch, gradients).expect("valid");
+    } else {
+        let (op, rows) = (InstanceNorm { eps }, shape.outer * shape.channels);
+        let (mut mean, mut rstd) = (vec![0.0; rows], vec![0.0; rows]);
+        op.forward(shape, &x, affine, &mut mean, &mut rstd, &mut y).expect("valid");
+        let mut scratch = vec![0.0; op.backward_scratch_len(shape)];
+        let saved = SavedRows { x: &x, mean: &mean, rstd: &rstd };
+        op.backward(shape, &dy, affine.gamma, saved, &mut scratch, gradients).expect("valid");
     }
     compare(case, &y, &dx, gamma.is_some().then_some(&dgamma), beta.is_some().then_some(&dbeta));
 }

@@ -1,8 +1,8 @@
 //! Units: norm, gradient and block soft threshold.
 
 use crate::Element;
-use crate::regularize::unit_norm::UnitNorm;
 use crate::simd::{self, InOut, Isa, Kernel, Vector};
+use crate::stats::unit_norm::UnitNorm;
 
 /// Σ‖w‖ over units.
 pub(super) struct Value<'a, T> {

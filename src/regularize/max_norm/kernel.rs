@@ -2,8 +2,8 @@
 
 use crate::Element;
 use crate::clip::clip_norm::kernel::Factor;
-use crate::regularize::unit_norm::UnitNorm;
 use crate::simd::{self, InOut, Isa, Kernel};
+use crate::stats::unit_norm::UnitNorm;
 
 /// Scales the units over the limit; how many there were.
 pub(super) struct Constrain<'a, T> {

@@ -1,0 +1,7 @@
+//! Normalised weights against their formulas in `f64`.
+
+mod common;
+mod weight_norm {
+    pub(crate) mod spectral_norm;
+    pub(crate) mod units;
+}
