@@ -47,6 +47,8 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("optim/radam", Kind::Leaf),
     ("optim/rms_prop", Kind::Leaf),
     ("optim/sgd", Kind::Leaf),
+    ("pretrain", Kind::Composition),
+    ("pretrain/rbm", Kind::Leaf),
     ("random", Kind::Composition),
     ("random/philox", Kind::Leaf),
     ("recurrent", Kind::Composition),

@@ -14,6 +14,7 @@ mod layer_norm;
 mod linear;
 mod lists;
 mod optim;
+mod pretrain;
 mod softmax_ce;
 mod timing;
 
@@ -58,6 +59,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("softmax_ce", (softmax_ce::names, softmax_ce::run)),
     ("sgdm", (optim::names, optim::run)),
     ("clip+sgdm", (Vec::new, optim::run)),
+    ("rbm_pcd", (pretrain::names, pretrain::run)),
 ];
 
 fn main() {
