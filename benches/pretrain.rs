@@ -3,7 +3,10 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use steadygrad::pretrain::{ContrastiveDivergence, Rbm, RbmState, RbmTensors, RbmWeights, VisibleUnits};
+use steadygrad::pretrain::{
+    Autoencoder, AutoencoderTensors, AutoencoderWeights, ContrastiveDivergence, Corruption, Rbm, RbmState,
+    RbmTensors, RbmWeights, VisibleUnits,
+};
 use steadygrad::{Level, Philox, reference};
 
 const VISIBLE: usize = 64;
@@ -61,5 +64,46 @@ fn rbm(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, rbm);
+fn autoencoder(c: &mut Criterion) {
+    let net = Autoencoder {
+        corruption: Corruption::Masking { p: 0.3 },
+        contraction: 0.1,
+        ..Autoencoder::new(VISIBLE, HIDDEN)
+    };
+    let (x, w) =
+        (ramp(BATCH * VISIBLE), ramp(VISIBLE * HIDDEN).into_iter().map(|x| x - 0.5).collect::<Vec<_>>());
+    let (b0, c0) = (vec![0.0; HIDDEN], vec![0.0; VISIBLE]);
+    let weights = AutoencoderWeights { weights: &w, decoder: None, hidden_bias: &b0, output_bias: &c0 };
+    let [mut dw, mut db, mut dc] = [w.len(), HIDDEN, VISIBLE].map(|len| vec![0.0; len]);
+    let mut scratch = vec![0.0; net.scratch_len::<f32>(BATCH)];
+    let body = || {
+        let gradient = AutoencoderTensors {
+            weights: &mut dw,
+            decoder: None,
+            hidden_bias: &mut db,
+            output_bias: &mut dc,
+        };
+        let pair = (weights, gradient);
+        net.forward_backward(BATCH, black_box(&x), STREAM, pair, &mut scratch).unwrap();
+    };
+    let parameters =
+        reference::autoencoder::Parameters { weights: &w, decoder: None, hidden_bias: &b0, output_bias: &c0 };
+    let [mut ew, mut eb, mut ec] = [w.len(), HIDDEN, VISIBLE].map(|len| vec![0.0; len]);
+    rows(c, "pretrain/autoencoder_forward_backward", BATCH * VISIBLE, body, || {
+        let sigmoid = |z: f32| 1.0 / (1.0 + (-z).exp());
+        for row in black_box(&x).chunks(VISIBLE) {
+            let gradients = reference::autoencoder::Gradients {
+                weights: &mut ew,
+                decoder: None,
+                hidden_bias: &mut eb,
+                output_bias: &mut ec,
+            };
+            let curve = (sigmoid, |z: f32, dh: f32| dh * sigmoid(z) * sigmoid(-z));
+            let dl = |y: f32, x: f32| sigmoid(y) - x;
+            reference::autoencoder::backward(parameters, (row, row), curve, dl, 0.1, gradients);
+        }
+    });
+}
+
+criterion_group!(benches, rbm, autoencoder);
 criterion_main!(benches);

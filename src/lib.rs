@@ -71,7 +71,7 @@ pub use gradcheck::GradCheck;
 pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
 pub use norm::{BatchNorm, LayerNorm, RmsNorm};
-pub use pretrain::Rbm;
+pub use pretrain::{Autoencoder, Rbm};
 pub use rand_core;
 pub use random::Philox;
 pub use shape::{ChannelShape, RowShape, WeightShape};
@@ -102,6 +102,7 @@ pub mod reference {
     pub use crate::optim::reference as optim;
     pub use crate::optim::rms_prop::reference as rms_prop;
     pub use crate::optim::sgd::reference as sgd;
+    pub use crate::pretrain::autoencoder::reference as autoencoder;
     pub use crate::pretrain::rbm::reference as rbm;
     pub use crate::random::philox::reference as philox;
     pub use crate::recurrent::gru::reference as gru;

@@ -17,7 +17,10 @@ use steadygrad::optim::{
     Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
     Spread,
 };
-use steadygrad::pretrain::{ContrastiveDivergence, Rbm, RbmState, RbmTensors, VisibleUnits};
+use steadygrad::pretrain::{
+    Autoencoder, AutoencoderTensors, AutoencoderWeights, ContrastiveDivergence, Corruption, Rbm, RbmState,
+    RbmTensors, VisibleUnits,
+};
 use steadygrad::recurrent::{
     Lstm, LstmState, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
 };
@@ -432,6 +435,24 @@ fn pretrain<T: Element>() {
         let velocity = RbmTensors { weights: &mut uw, visible_bias: &mut ub, hidden_bias: &mut uc };
         let state = RbmState { velocity: Some(velocity), chain: Some(&mut chain), ..RbmState::default() };
         op.step(60, &v, Philox { key: 1, counter: 1 }, parameters, state, &mut scratch).unwrap();
+    });
+    let net = Autoencoder {
+        corruption: Corruption::Gaussian { std: 0.1 },
+        contraction: 0.1,
+        ..Autoencoder::new(100, 200)
+    };
+    let mut scratch = vec![T::zero(); net.scratch_len::<T>(60)];
+    let d = w.clone();
+    let mut dd = d.clone();
+    assert_none("Autoencoder", || {
+        let weights = AutoencoderWeights { weights: &w, decoder: Some(&d), hidden_bias: &c, output_bias: &b };
+        let gradient = AutoencoderTensors {
+            weights: &mut uw,
+            decoder: Some(&mut dd),
+            hidden_bias: &mut uc,
+            output_bias: &mut ub,
+        };
+        net.forward_backward(60, &v, Philox::default(), (weights, gradient), &mut scratch).unwrap();
     });
 }
 

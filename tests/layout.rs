@@ -48,6 +48,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("optim/rms_prop", Kind::Leaf),
     ("optim/sgd", Kind::Leaf),
     ("pretrain", Kind::Composition),
+    ("pretrain/autoencoder", Kind::Leaf),
     ("pretrain/rbm", Kind::Leaf),
     ("random", Kind::Composition),
     ("random/philox", Kind::Leaf),

@@ -2,6 +2,7 @@
 
 mod common;
 mod pretrain {
+    mod autoencoder;
     pub(crate) mod machine;
     mod rbm;
     mod rbm_enumeration;

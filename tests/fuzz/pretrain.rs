@@ -1,7 +1,10 @@
 //! Layer-wise pre-training: any sizes and bits, every level against the reference.
 
-use steadygrad::pretrain::{ContrastiveDivergence, Rbm, RbmState, RbmTensors, RbmWeights, VisibleUnits};
-use steadygrad::reference::{philox, rbm as reference};
+use steadygrad::pretrain::{
+    Autoencoder, AutoencoderTensors, AutoencoderWeights, ContrastiveDivergence, Corruption, Rbm, RbmState,
+    RbmTensors, RbmWeights, VisibleUnits,
+};
+use steadygrad::reference::{self as references, philox, rbm as reference};
 use steadygrad::{Level, Philox};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
@@ -9,11 +12,13 @@ use super::reader::{Bits, Reader, Tolerance, assert_close, assert_refused};
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    match reader.byte() % 4 {
+    match reader.byte() % 6 {
         0 => rbm::<f32>(&mut reader),
         1 => rbm::<f64>(&mut reader),
         2 => rbm_step::<f32>(&mut reader),
-        _ => rbm_step::<f64>(&mut reader),
+        3 => rbm_step::<f64>(&mut reader),
+        4 => autoencoder::<f32>(&mut reader),
+        _ => autoencoder::<f64>(&mut reader),
     }
 }
 
@@ -113,6 +118,77 @@ fn rbm_step<T: Bits>(reader: &mut Reader<'_>) {
         if level != Level::Portable {
             let expected = fused.get_or_insert_with(|| all.clone());
             assert_eq!(&all, expected, "{op:?} at {level}");
+        }
+    }
+}
+
+fn autoencoder<T: Bits>(reader: &mut Reader<'_>) {
+    let (batch, excess) = (1 + reader.up_to(4), reader.up_to(2));
+    let p = reader.pick(&[0.0, 0.3, 1.0, f64::NAN]);
+    let net = Autoencoder {
+        corruption: Corruption::Masking { p },
+        contraction: reader.pick(&[0.0, 0.125]),
+        ..Autoencoder::new(1 + reader.up_to(39), 1 + reader.up_to(39))
+    };
+    let Autoencoder { inputs, hidden, .. } = net;
+    let stream = Philox { key: reader.long(), counter: reader.long() };
+    let [w, b, c] = [inputs * hidden, hidden, inputs].map(|len| reader.ordinaries::<T>(len));
+    let x: Vec<T> =
+        reader.ordinaries::<T>(batch * inputs).iter().map(|x| x.abs() / T::from_f64(16.0)).collect();
+    let widen = |x: &[T]| x.iter().map(|&x| x.to_f64()).collect::<Vec<f64>>();
+    let [exact_w, exact_b, exact_c, exact_x] = [&w, &b, &c, &x].map(|x| widen(x));
+    let parameters = references::autoencoder::Parameters {
+        weights: &exact_w,
+        decoder: None,
+        hidden_bias: &exact_b,
+        output_bias: &exact_c,
+    };
+    let sigmoid = |z: f64| 1.0 / (1.0 + (-z).exp());
+    let softplus = |z: f64| z.max(0.0) + (-z.abs()).exp().ln_1p();
+    let [mut ew, mut eb, mut ec] = [w.len(), hidden, inputs].map(|len| vec![0.0; len]);
+    let mut expected = 0.0;
+    for (row, x) in exact_x.chunks(inputs).enumerate() {
+        let first = (row * inputs) as u64;
+        let is_masked = |i: usize| philox::happens(stream.key, stream.counter, first + i as u64, p);
+        let noisy: Vec<f64> =
+            x.iter().enumerate().map(|(i, &x)| if is_masked(i) { 0.0 } else { x }).collect();
+        let pair = (x, &noisy[..]);
+        let l = |y: f64, x: f64| softplus(y) - x * y;
+        expected +=
+            references::autoencoder::loss(parameters, pair, sigmoid, l, net.contraction) / batch as f64;
+        let gradients = references::autoencoder::Gradients {
+            weights: &mut ew,
+            decoder: None,
+            hidden_bias: &mut eb,
+            output_bias: &mut ec,
+        };
+        let curve = (sigmoid, |z, dh| dh * sigmoid(z) * sigmoid(-z));
+        let dl = |y, x| sigmoid(y) - x;
+        references::autoencoder::backward(parameters, pair, curve, dl, net.contraction, gradients);
+    }
+    for level in Level::available() {
+        let [mut dw, mut db, mut dc] = [&w, &b, &c].map(|x| vec![T::zero(); x.len()]);
+        dc.resize(inputs + excess, T::zero());
+        let gradient = AutoencoderTensors {
+            weights: &mut dw,
+            decoder: None,
+            hidden_bias: &mut db,
+            output_bias: &mut dc,
+        };
+        let weights = AutoencoderWeights { weights: &w, decoder: None, hidden_bias: &b, output_bias: &c };
+        let mut scratch = vec![T::nan(); net.scratch_len::<T>(batch)];
+        let result = at(level, || net.forward_backward(batch, &x, stream, (weights, gradient), &mut scratch));
+        if excess > 0 || p.is_nan() {
+            assert!(result.is_err());
+            assert!(dw.iter().chain(&db).chain(&dc).all(|&x| x == T::zero()));
+            continue;
+        }
+        let tolerance = Tolerance { relative: 256.0, absolute: 1e7 };
+        assert_close((net, level), expected, T::from_f64(result.expect("valid")), tolerance);
+        for (exact, actual) in [(&ew, &dw), (&eb, &db), (&ec, &dc)] {
+            for (&exact, &actual) in exact.iter().zip(actual) {
+                assert_close((net, level), exact / batch as f64, actual, tolerance);
+            }
         }
     }
 }

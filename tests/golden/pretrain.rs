@@ -1,9 +1,12 @@
-//! Pre-training against scikit-learn's `BernoulliRBM`.
+//! Pre-training against scikit-learn's `BernoulliRBM`, and autoencoders against PyTorch's gradients.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use steadygrad::pretrain::{ContrastiveDivergence, Rbm, RbmState, RbmTensors, RbmWeights, VisibleUnits};
-use steadygrad::{Element, Init, Philox, WeightShape};
+use steadygrad::pretrain::{
+    Autoencoder, AutoencoderTensors, AutoencoderWeights, ContrastiveDivergence, Rbm, RbmState, RbmTensors,
+    RbmWeights, Reconstruction, VisibleUnits,
+};
+use steadygrad::{Activation, Element, Init, Philox, WeightShape};
 
 use super::case::{Case, cases};
 use crate::common::Tolerance;
@@ -11,6 +14,7 @@ use crate::common::Tolerance;
 pub(crate) fn check<T: Element>() {
     for case in cases("pretrain") {
         match case.op() {
+            "autoencoder" => autoencoder::<T>(&case),
             "rbm_values" => values::<T>(&case),
             "rbm_learning" => learning::<T>(&case),
             op => panic!("nothing is called {op}"),
@@ -85,4 +89,48 @@ fn learning<T: Element>(case: &Case) {
     let theirs = theirs.iter().sum::<f64>() / theirs.len() as f64;
     let ours = (0..3).map(|seed| learnt::<T>(case, seed)).sum::<f64>() / 3.0;
     assert!(ours >= 1.05 * theirs, "{ours} beside {theirs}: {case:?}");
+}
+
+fn autoencoder<T: Element>(case: &Case) {
+    let curve = |name: &str| match name {
+        "sigmoid" => Activation::Sigmoid,
+        "tanh" => Activation::Tanh,
+        "relu" => Activation::Relu,
+        "identity" => Activation::Identity,
+        other => panic!("no activation is called {other}"),
+    };
+    let [batch, inputs, hidden] = ["batch", "inputs", "hidden"].map(|name| case.count(name));
+    let reconstruction = match case.word("output") {
+        "logits" => Reconstruction::CrossEntropy,
+        output => Reconstruction::SquaredError { activation: curve(output) },
+    };
+    let net = Autoencoder {
+        activation: curve(case.word("activation")),
+        reconstruction,
+        contraction: case.float("contraction"),
+        ..Autoencoder::new(inputs, hidden)
+    };
+    let [x, w, b, c] = ["x", "weights", "hidden_bias", "output_bias"].map(|name| case.input::<T>(name));
+    let d = case.optional_input::<T>("decoder");
+    let weights = AutoencoderWeights { weights: &w, decoder: d.as_deref(), hidden_bias: &b, output_bias: &c };
+    let [mut dw, mut db, mut dc] = [&w, &b, &c].map(|x| vec![T::zero(); x.len()]);
+    let mut dd = d.as_ref().map(|d| vec![T::zero(); d.len()]);
+    let gradient = AutoencoderTensors {
+        weights: &mut dw,
+        decoder: dd.as_deref_mut(),
+        hidden_bias: &mut db,
+        output_bias: &mut dc,
+    };
+    let mut scratch = vec![T::nan(); net.scratch_len::<T>(batch)];
+    let pair = (weights, gradient);
+    let loss = net.forward_backward(batch, &x, Philox::default(), pair, &mut scratch).expect("valid");
+    // Sums of up to 9 products of at most about 2 in each of four layers.
+    let tolerance = Tolerance { ulp: 64.0, epsilons: 64.0 };
+    case.compare_within("loss", &[T::from_f64(loss)], &case.expected("loss"), tolerance);
+    for (name, gradient) in [("dweights", dw), ("dhidden_bias", db), ("doutput_bias", dc)] {
+        case.compare_within(name, &gradient, &case.expected(name), tolerance);
+    }
+    if let Some(dd) = dd {
+        case.compare_within("ddecoder", &dd, &case.expected("ddecoder"), tolerance);
+    }
 }

@@ -329,17 +329,7 @@ impl Rbm {
     /// [`Error::NonFinite`] with the index of the first NaN or infinity, else [`Error::OutOfRange`] where a value is
     /// outside [0, 1].
     pub fn check_data<T: Element>(&self, data: &[T]) -> Result<(), Error> {
-        if let Some(index) = data.iter().position(|v| !v.is_finite()) {
-            return Err(Error::NonFinite { argument: "data", index });
-        }
-        let fits = |&v: &T| v >= T::zero() && v <= T::one();
-        if self.units == VisibleUnits::Bernoulli && !data.iter().all(fits) {
-            return Err(Error::OutOfRange {
-                argument: "data",
-                requirement: "in [0, 1] where the visible units are Bernoulli",
-            });
-        }
-        Ok(())
+        crate::pretrain::check_data(data, self.units == VisibleUnits::Bernoulli)
     }
 
     /// What makes means of what the visible units are given.
@@ -350,13 +340,18 @@ impl Rbm {
         }
     }
 
-    /// Whether there are units, and `tensors` fit them.
-    fn check_weights<T>(&self, weights: RbmWeights<'_, T>, names: [&'static str; 3]) -> Result<(), Error> {
-        for (dimension, units) in [("visible", self.visible), ("hidden", self.hidden)] {
-            if units == 0 {
-                return Err(Error::Empty { dimension });
-            }
+    /// Whether there are units.
+    pub(super) fn check_units(&self) -> Result<(), Error> {
+        let is_empty = |(_, units): &(&str, usize)| *units == 0;
+        match [("visible", self.visible), ("hidden", self.hidden)].into_iter().find(is_empty) {
+            Some((dimension, _)) => Err(Error::Empty { dimension }),
+            None => Ok(()),
         }
+    }
+
+    /// Whether there are units, and `weights` fit them.
+    fn check_weights<T>(&self, weights: RbmWeights<'_, T>, names: [&'static str; 3]) -> Result<(), Error> {
+        self.check_units()?;
         check_len(names[0], weights.weights.len(), rows(self.hidden, self.visible)?)?;
         check_len(names[1], weights.visible_bias.len(), self.visible)?;
         check_len(names[2], weights.hidden_bias.len(), self.hidden)
