@@ -49,6 +49,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("optim/sgd", Kind::Leaf),
     ("pretrain", Kind::Composition),
     ("pretrain/autoencoder", Kind::Leaf),
+    ("pretrain/greedy", Kind::Composition),
     ("pretrain/rbm", Kind::Leaf),
     ("random", Kind::Composition),
     ("random/philox", Kind::Leaf),

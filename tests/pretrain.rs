@@ -3,6 +3,7 @@
 mod common;
 mod pretrain {
     mod autoencoder;
+    mod greedy;
     pub(crate) mod machine;
     mod rbm;
     mod rbm_enumeration;

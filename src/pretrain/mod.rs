@@ -6,9 +6,11 @@
 //! [`Dense`](crate::Dense) layer as they are.
 
 pub mod autoencoder;
+pub mod greedy;
 pub mod rbm;
 
 pub use autoencoder::{Autoencoder, AutoencoderTensors, AutoencoderWeights, Corruption, Reconstruction};
+pub use greedy::{Decoder, EarlyStop, Greedy, LayerPlan, LayerRate, LayerWeights, Learner, Progress};
 pub use rbm::{
     ContrastiveDivergence, Negative, Rbm, RbmState, RbmTensors, RbmWeights, Sparsity, VisibleUnits,
 };
