@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use steadygrad::norm::batch_norm::{Affine, BackwardInputs, BatchStatistics, Gradients, SavedStatistics};
+use steadygrad::norm::Affine;
+use steadygrad::norm::batch_norm::{BackwardInputs, BatchStatistics, Gradients, SavedStatistics};
 use steadygrad::reference::batch_norm as reference;
 use steadygrad::{BatchNorm, ChannelShape, Epilogue, Level};
 

@@ -103,6 +103,7 @@ pub(crate) mod compiled {
         + crate::loss::softmax::Compiled
         + crate::init::Compiled
         + crate::math::Compiled
+        + crate::norm::group_norm::Compiled
         + crate::norm::layer_norm::Compiled
         + crate::norm::rms_norm::Compiled
         + crate::optim::adadelta::Compiled

@@ -70,7 +70,7 @@ pub use error::Error;
 pub use gradcheck::GradCheck;
 pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
-pub use norm::{BatchNorm, LayerNorm, RmsNorm};
+pub use norm::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use pretrain::{Autoencoder, Rbm};
 pub use rand_core;
 pub use random::Philox;
@@ -91,6 +91,7 @@ pub mod reference {
     pub use crate::loss::softmax::reference as softmax;
     pub use crate::math::reference as math;
     pub use crate::norm::batch_norm::reference as batch_norm;
+    pub use crate::norm::group_norm::reference as group_norm;
     pub use crate::norm::layer_norm::reference as layer_norm;
     pub use crate::norm::rms_norm::reference as rms_norm;
     pub use crate::optim::adadelta::reference as adadelta;

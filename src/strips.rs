@@ -2,9 +2,9 @@
 
 use core::ops::Range;
 
-use crate::ChannelShape;
 use crate::parallel::PARALLEL_BLOCK;
 use crate::simd::{STRIP, STRIP_RUNS, Tile};
+use crate::{ChannelShape, Element};
 
 /// Elements of a tile on which several loops work one after the other: 8 KiB of `f32`, so all of them stay in L1.
 pub(crate) const TILE: usize = 2048;
@@ -41,9 +41,14 @@ impl Strips {
     }
 
     /// The part of `x` in some rows and channels.
-    pub(crate) fn tile<'a, T>(&self, x: &'a [T], rows: Range<usize>, channels: &Range<usize>) -> Tile<'a, T> {
+    pub(crate) fn tile<'a, T: Element>(
+        &self,
+        x: &'a [T],
+        rows: Range<usize>,
+        channels: &Range<usize>,
+    ) -> Tile<'a, T> {
         let (stride, inner) = (self.stride(), self.shape.inner);
         let data = &x[rows.start * stride + channels.start * inner..];
-        Tile { data, stride, rows: rows.len(), width: channels.len() * inner }
+        Tile::new(data, rows.len(), channels.len() * inner, stride)
     }
 }

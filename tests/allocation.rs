@@ -345,10 +345,11 @@ fn allocation_none_in_residual() {
 }
 
 fn batch_norm<T: Element>() {
-    let (x, dy, gain) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(100));
+    let (x, dy, gamma) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(100));
     let (mut y, mut dx, mut dresidual) = (ramp::<T>(LEN), ramp::<T>(LEN), ramp::<T>(LEN));
-    let (mut mean, mut rstd, mut dgain, mut dbias) = ([0.0; 100], [0.0; 100], ramp::<T>(100), ramp::<T>(100));
-    let affine = batch_norm::Affine { gain: Some(&gain), bias: Some(&gain) };
+    let (mut mean, mut rstd, mut dgamma, mut dbeta) =
+        ([0.0; 100], [0.0; 100], ramp::<T>(100), ramp::<T>(100));
+    let affine = Affine { gamma: Some(&gamma), beta: Some(&gamma) };
     let norm = BatchNorm::default();
     for (outer, inner) in [(3, 1000), (3000, 1)] {
         let shape = ChannelShape { outer, channels: 100, inner };
@@ -365,8 +366,8 @@ fn batch_norm<T: Element>() {
                 let gradients = batch_norm::Gradients {
                     input: Some(&mut dx),
                     residual: Some(&mut dresidual),
-                    gain: Some(&mut dgain),
-                    bias: Some(&mut dbias),
+                    gamma: Some(&mut dgamma),
+                    beta: Some(&mut dbeta),
                 };
                 norm.backward(shape, inputs, SavedStatistics { mean: &mean, rstd: &rstd }, gradients)
                     .unwrap();

@@ -35,9 +35,11 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("math/f32", Kind::Infrastructure),
     ("math/f64", Kind::Infrastructure),
     ("norm", Kind::Composition),
+    ("norm/batch_norm", Kind::Leaf),
+    ("norm/group_norm", Kind::Leaf),
     ("norm/layer_norm", Kind::Leaf),
     ("norm/rms_norm", Kind::Leaf),
-    ("norm/batch_norm", Kind::Leaf),
+    ("norm/rows", Kind::Infrastructure),
     ("optim", Kind::Composition),
     ("optim/adadelta", Kind::Leaf),
     ("optim/adagrad", Kind::Leaf),
@@ -76,10 +78,12 @@ const FOLDERS: &[(&str, Kind)] = &[
 ];
 
 /// Ops that share a leaf, where its own name is not one of them.
-const SHARED: &[(&str, &[&str])] = &[("linear", &["gemm", "dense"])];
+const SHARED: &[(&str, &[&str])] =
+    &[("linear", &["gemm", "dense"]), ("norm/group_norm", &["group_norm", "instance_norm"])];
 
 /// Leaves whose tests, benches and fuzz cases are in files of another name than their family.
-const FILES: &[(&str, &str)] = &[("norm/layer_norm", "row_norm"), ("norm/rms_norm", "row_norm")];
+const FILES: &[(&str, &str)] =
+    &[("norm/group_norm", "row_norm"), ("norm/layer_norm", "row_norm"), ("norm/rms_norm", "row_norm")];
 
 #[test]
 fn layout_classifies_every_folder() {

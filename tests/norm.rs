@@ -7,9 +7,10 @@ use common::{
 };
 use proptest::prelude::*;
 use steadygrad::linear::{Dense, DenseWeights};
+use steadygrad::norm::Affine;
 use steadygrad::norm::batch_norm::{
-    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, GradientSums, Gradients,
-    Momentum, RunningStatistics, SavedStatistics,
+    BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, GradientSums, Gradients, Momentum,
+    RunningStatistics, SavedStatistics,
 };
 use steadygrad::reference::batch_norm as reference;
 use steadygrad::stats::Moments;
@@ -22,8 +23,8 @@ struct Batch<T> {
     x: Vec<T>,
     dy: Vec<T>,
     residual: Vec<T>,
-    gain: Vec<T>,
-    bias: Vec<T>,
+    gamma: Vec<T>,
+    beta: Vec<T>,
 }
 
 /// Everything that a forward writes, and everything that a backward does.
@@ -36,8 +37,8 @@ struct Results<T> {
     running_variance: Vec<T>,
     dx: Vec<T>,
     dresidual: Vec<T>,
-    dgain: Vec<T>,
-    dbias: Vec<T>,
+    dgamma: Vec<T>,
+    dbeta: Vec<T>,
 }
 
 fn shape(outer: usize, channels: usize, inner: usize) -> ChannelShape {
@@ -58,13 +59,13 @@ impl<T: Element> Batch<T> {
             x: numbers::<T>(seed, elements, 2.0).into_iter().map(|x| x + T::one()).collect(),
             dy: numbers(seed + 1, elements, 1.0),
             residual: numbers(seed + 2, elements, 1.0),
-            gain: numbers(seed + 3, channels, 1.0),
-            bias: numbers(seed + 4, channels, 1.0),
+            gamma: numbers(seed + 3, channels, 1.0),
+            beta: numbers(seed + 4, channels, 1.0),
         }
     }
 
     fn affine(&self) -> Affine<'_, T> {
-        Affine { gain: Some(&self.gain), bias: Some(&self.bias) }
+        Affine { gamma: Some(&self.gamma), beta: Some(&self.beta) }
     }
 
     fn inputs(&self) -> BackwardInputs<'_, T> {
@@ -94,12 +95,12 @@ impl<T: Element> Batch<T> {
         assert_eq!(batches, 1);
 
         let (mut dx, mut dresidual) = (Guarded::new(elements, 1), Guarded::new(elements, elements % 2));
-        let (mut dgain, mut dbias) = (Guarded::of(&self.bias, 1), Guarded::of(&self.gain, 0));
+        let (mut dgamma, mut dbeta) = (Guarded::of(&self.beta, 1), Guarded::of(&self.gamma, 0));
         let gradients = Gradients {
             input: Some(dx.slice()),
             residual: Some(dresidual.slice()),
-            gain: Some(dgain.slice()),
-            bias: Some(dbias.slice()),
+            gamma: Some(dgamma.slice()),
+            beta: Some(dbeta.slice()),
         };
         let epilogue = match (from_output, epilogue.activation) {
             (true, Some(activation)) => EpilogueBackward::FromOutput { activation, y: y.checked() },
@@ -115,8 +116,8 @@ impl<T: Element> Batch<T> {
             running_variance: running_variance.checked().to_vec(),
             dx: dx.checked().to_vec(),
             dresidual: dresidual.checked().to_vec(),
-            dgain: dgain.checked().to_vec(),
-            dbias: dbias.checked().to_vec(),
+            dgamma: dgamma.checked().to_vec(),
+            dbeta: dbeta.checked().to_vec(),
         }
     }
 }
@@ -139,7 +140,7 @@ fn check_channels<T: Element>(batch: &Batch<T>, norm: BatchNorm, results: &Resul
     for channel in 0..shape.channels {
         let context = || format!("channel {channel}, {shape:?} {context}");
         let (x, dy, n) = (&xs[channel], &dys[channel], xs[channel].len() as f64);
-        let (gain, bias) = (batch.gain[channel].to_f64(), batch.bias[channel].to_f64());
+        let (gamma, beta) = (batch.gamma[channel].to_f64(), batch.beta[channel].to_f64());
         let (mean, rstd) = reference::statistics(x, norm.eps);
         let scale = mean.abs() + 1.0 / rstd;
         assert_near(results.mean[channel], mean, 0.0, scale, context);
@@ -149,29 +150,29 @@ fn check_channels<T: Element>(batch: &Batch<T>, norm: BatchNorm, results: &Resul
             assert_near(results.running_mean[channel], mean, mean.abs(), scale, context);
             assert_near(results.running_variance[channel], variance, variance, variance, context);
         }
-        let (dgain, dbias) = reference::backward_parameters(x, dy, (mean, rstd));
+        let (dgamma, dbeta) = reference::backward_parameters(x, dy, (mean, rstd));
         let size: f64 = dy.iter().map(|dy| dy.abs()).sum();
         let size_of_products: f64 =
             x.iter().zip(dy).map(|(x, dy)| (x.abs() + mean.abs()) * dy.abs() * rstd).sum();
         // Both gradients are added to what was there: β and γ, crosswise.
         assert_near(
-            results.dgain[channel],
-            dgain + bias,
-            (dgain + bias).abs(),
+            results.dgamma[channel],
+            dgamma + beta,
+            (dgamma + beta).abs(),
             size_of_products + 1.0,
             context,
         );
-        assert_near(results.dbias[channel], dbias + gain, (dbias + gain).abs(), size + 1.0, context);
+        assert_near(results.dbeta[channel], dbeta + gamma, (dbeta + gamma).abs(), size + 1.0, context);
         let mut dx = vec![0.0; x.len()];
-        reference::backward_input(x, dy, (mean, rstd), gain, &mut dx);
+        reference::backward_input(x, dy, (mean, rstd), gamma, &mut dx);
         for i in 0..x.len() {
-            let y = reference::forward(x[i], (mean, rstd), (gain, bias));
-            let terms = ((x[i] - mean) * rstd * gain).abs() + bias.abs();
-            let sums = (x[i].abs() + scale) * rstd * (1.0 + scale * rstd) * gain.abs();
+            let y = reference::forward(x[i], (mean, rstd), (gamma, beta));
+            let terms = ((x[i] - mean) * rstd * gamma).abs() + beta.abs();
+            let sums = (x[i].abs() + scale) * rstd * (1.0 + scale * rstd) * gamma.abs();
             assert_near(T::from_f64(ys[channel][i]), y, tolerance::NORM * terms, sums, context);
-            let slope = (x[i] - mean).abs() * dgain.abs() * rstd / n;
-            let terms = (dy[i].abs() + dbias.abs() / n + slope) * rstd * gain.abs();
-            let sums = (size + size_of_products * (x[i].abs() + scale) * rstd) / n * rstd * gain.abs();
+            let slope = (x[i] - mean).abs() * dgamma.abs() * rstd / n;
+            let terms = (dy[i].abs() + dbeta.abs() / n + slope) * rstd * gamma.abs();
+            let sums = (size + size_of_products * (x[i].abs() + scale) * rstd) / n * rstd * gamma.abs();
             assert_near(
                 T::from_f64(dxs[channel][i]),
                 dx[i],
@@ -204,8 +205,8 @@ fn matches_reference<T: Element>() {
 #[track_caller]
 fn assert_same_results<T: Element>(a: &Results<T>, b: &Results<T>, context: impl Fn() -> String) {
     let of = |results: &Results<T>| {
-        let Results { y, running_mean, running_variance, dx, dresidual, dgain, dbias, .. } = results.clone();
-        [y, running_mean, running_variance, dx, dresidual, dgain, dbias]
+        let Results { y, running_mean, running_variance, dx, dresidual, dgamma, dbeta, .. } = results.clone();
+        [y, running_mean, running_variance, dx, dresidual, dgamma, dbeta]
     };
     for (part, (a, b)) in of(a).iter().zip(&of(b)).enumerate() {
         assert_same_bits(a, b, || format!("result {part}, {}", context()));
@@ -235,41 +236,41 @@ fn frozen_matches_reference<T: Element>() {
     for shape in channel_shapes() {
         let batch = Batch::<T>::new(shape);
         let (mean, variance): (Vec<T>, Vec<T>) =
-            (batch.bias.clone(), batch.gain.iter().map(|gain| *gain * *gain + T::epsilon()).collect());
+            (batch.beta.clone(), batch.gamma.iter().map(|gamma| *gamma * *gamma + T::epsilon()).collect());
         let statistics = FrozenStatistics { mean: &mean, variance: &variance };
-        for (gain, bias) in [(true, true), (true, false), (false, true), (false, false)] {
+        for (gamma, beta) in [(true, true), (true, false), (false, true), (false, false)] {
             let affine =
-                Affine { gain: gain.then_some(&batch.gain[..]), bias: bias.then_some(&batch.bias[..]) };
+                Affine { gamma: gamma.then_some(&batch.gamma[..]), beta: beta.then_some(&batch.beta[..]) };
             each_level(|level| {
                 let mut y = Guarded::new(batch.x.len(), 1);
                 norm.infer(shape, &batch.x, affine, Epilogue::default(), statistics, y.slice()).unwrap();
-                let (mut dx, mut dgain) = (Guarded::new(batch.x.len(), 2), vec![T::zero(); shape.channels]);
+                let (mut dx, mut dgamma) = (Guarded::new(batch.x.len(), 2), vec![T::zero(); shape.channels]);
                 let inputs = BackwardInputs { affine, ..batch.inputs() };
                 let gradients =
-                    Gradients { input: Some(dx.slice()), gain: Some(&mut dgain), ..Gradients::default() };
+                    Gradients { input: Some(dx.slice()), gamma: Some(&mut dgamma), ..Gradients::default() };
                 norm.backward_frozen(shape, inputs, statistics, gradients).unwrap();
                 let at = |i: usize| (i / shape.inner) % shape.channels;
-                let (mut expected_dgain, mut size) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
+                let (mut expected_dgamma, mut size) = (vec![0.0; shape.channels], vec![0.0; shape.channels]);
                 for i in 0..batch.x.len() {
                     let (channel, context) = (at(i), || format!("element {i} of {shape:?} at {level}"));
                     let (x, dy) = (batch.x[i].to_f64(), batch.dy[i].to_f64());
                     let (mean, rstd) =
                         (mean[channel].to_f64(), (variance[channel].to_f64() + norm.eps).sqrt().recip());
-                    let gain = affine.gain.map_or(1.0, |gain| gain[channel].to_f64());
-                    let bias = affine.bias.map_or(0.0, |bias| bias[channel].to_f64());
-                    let expected = reference::forward(x, (mean, rstd), (gain, bias));
-                    let terms = ((x - mean) * rstd * gain).abs() + bias.abs();
+                    let gamma = affine.gamma.map_or(1.0, |gamma| gamma[channel].to_f64());
+                    let beta = affine.beta.map_or(0.0, |beta| beta[channel].to_f64());
+                    let expected = reference::forward(x, (mean, rstd), (gamma, beta));
+                    let terms = ((x - mean) * rstd * gamma).abs() + beta.abs();
                     assert_near(y.checked()[i], expected, tolerance::NORM * terms, terms, context);
-                    let expected = reference::backward_input_frozen(dy, rstd, gain);
+                    let expected = reference::backward_input_frozen(dy, rstd, gamma);
                     assert_near(dx.checked()[i], expected, 2.0 * expected.abs(), expected.abs(), context);
                     let part = reference::backward_parameters(&[x], &[dy], (mean, rstd)).0;
-                    expected_dgain[channel] += part;
+                    expected_dgamma[channel] += part;
                     size[channel] += part.abs();
                 }
                 for channel in 0..shape.channels {
-                    let expected = expected_dgain[channel];
+                    let expected = expected_dgamma[channel];
                     let context = || format!("channel {channel} of {shape:?} at {level}");
-                    assert_near(dgain[channel], expected, expected.abs(), size[channel], context);
+                    assert_near(dgamma[channel], expected, expected.abs(), size[channel], context);
                 }
             });
         }
@@ -285,27 +286,27 @@ fn batch_norm_frozen_matches_reference() {
 #[test]
 fn batch_norm_reference_backward_matches_finite_differences() {
     let (x, w): (Vec<f64>, Vec<f64>) = (numbers(1, 7, 2.0), numbers(2, 7, 1.0));
-    let (gain, bias, eps, step) = (0.7, -0.2, 1e-2, 1e-6);
-    let loss = |x: &[f64], gain: f64, bias: f64| -> f64 {
+    let (gamma, beta, eps, step) = (0.7, -0.2, 1e-2, 1e-6);
+    let loss = |x: &[f64], gamma: f64, beta: f64| -> f64 {
         let statistics = reference::statistics(x, eps);
-        x.iter().zip(&w).map(|(&x, w)| w * reference::forward(x, statistics, (gain, bias))).sum()
+        x.iter().zip(&w).map(|(&x, w)| w * reference::forward(x, statistics, (gamma, beta))).sum()
     };
     let statistics = reference::statistics(&x, eps);
     let mut dx = vec![0.0; 7];
-    reference::backward_input(&x, &w, statistics, gain, &mut dx);
+    reference::backward_input(&x, &w, statistics, gamma, &mut dx);
     for i in 0..7 {
         let (mut up, mut down) = (x.clone(), x.clone());
         (up[i], down[i]) = (x[i] + step, x[i] - step);
-        let slope = (loss(&up, gain, bias) - loss(&down, gain, bias)) / (2.0 * step);
+        let slope = (loss(&up, gamma, beta) - loss(&down, gamma, beta)) / (2.0 * step);
         assert!((slope - dx[i]).abs() < 1e-8, "dx[{i}] is {}, the slope {slope}", dx[i]);
     }
-    let (dgain, dbias) = reference::backward_parameters(&x, &w, statistics);
-    let slope = (loss(&x, gain + step, bias) - loss(&x, gain - step, bias)) / (2.0 * step);
-    assert!((slope - dgain).abs() < 1e-8, "dgain is {dgain}, the slope {slope}");
-    let slope = (loss(&x, gain, bias + step) - loss(&x, gain, bias - step)) / (2.0 * step);
-    assert!((slope - dbias).abs() < 1e-8, "dbias is {dbias}, the slope {slope}");
-    let frozen = reference::backward_input_frozen(w[0], statistics.1, gain);
-    let of_x = |x: f64| w[0] * reference::forward(x, statistics, (gain, bias));
+    let (dgamma, dbeta) = reference::backward_parameters(&x, &w, statistics);
+    let slope = (loss(&x, gamma + step, beta) - loss(&x, gamma - step, beta)) / (2.0 * step);
+    assert!((slope - dgamma).abs() < 1e-8, "dgamma is {dgamma}, the slope {slope}");
+    let slope = (loss(&x, gamma, beta + step) - loss(&x, gamma, beta - step)) / (2.0 * step);
+    assert!((slope - dbeta).abs() < 1e-8, "dbeta is {dbeta}, the slope {slope}");
+    let frozen = reference::backward_input_frozen(w[0], statistics.1, gamma);
+    let of_x = |x: f64| w[0] * reference::forward(x, statistics, (gamma, beta));
     assert!(((of_x(x[0] + step) - of_x(x[0] - step)) / (2.0 * step) - frozen).abs() < 1e-8);
 }
 
@@ -317,7 +318,7 @@ proptest! {
         let shape = shape(outer, channels, inner);
         let norm = BatchNorm { eps: 1e-9, ..BatchNorm::default() };
         let batch = Batch::<f64>::new(shape);
-        let batch = Batch { gain: vec![1.0; channels], bias: vec![0.0; channels], ..batch };
+        let batch = Batch { gamma: vec![1.0; channels], beta: vec![0.0; channels], ..batch };
         let plain = batch.run(norm, Epilogue::default(), false);
         for values in channels_of(shape, &plain.y) {
             let moments = Moments::of(&values);
@@ -357,7 +358,7 @@ proptest! {
         let (a, b) = (norm_run(&first, norm, relu(&first.residual)), norm_run(&second, norm, relu(&second.residual)));
         let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-10 * (1.0 + a.abs()));
         prop_assert!(close(&moved(&a.y), &b.y) && close(&moved(&a.dx), &b.dx) && close(&moved(&a.dresidual), &b.dresidual));
-        prop_assert!(close(&a.dgain, &b.dgain) && close(&a.dbias, &b.dbias) && close(&a.mean, &b.mean));
+        prop_assert!(close(&a.dgamma, &b.dgamma) && close(&a.dbeta, &b.dbeta) && close(&a.mean, &b.mean));
     }
 }
 
@@ -417,8 +418,8 @@ fn batch_norm_holds_where_the_mean_is_far_larger_than_the_deviation() {
         // The spacing of `f32` at 1e6 is 1/16: the rounding to it is part of the input, as it is for the judge.
         batch.x = numbers::<f64>(7, 1200, 0.0866).iter().map(|x| (x + 1e6) as f32).collect();
         let norm = BatchNorm { eps: 1e-9, ..BatchNorm::default() };
-        batch.bias.fill(0.0);
-        batch.gain.fill(1.0);
+        batch.beta.fill(0.0);
+        batch.gamma.fill(1.0);
         each_level(|level| {
             let results = norm_run(&batch, norm, Epilogue::default());
             for (channel, x) in channels_of(shape, &batch.x).iter().enumerate() {
@@ -464,7 +465,7 @@ fn batch_norm_propagates_nan_in_its_channel_only() {
                         }
                     }
                     let channel = at / shape.inner % shape.channels;
-                    assert!(results.dgain[channel].is_nan() && results.running_variance[channel].is_nan());
+                    assert!(results.dgamma[channel].is_nan() && results.running_variance[channel].is_nan());
                 }
             }
         });
@@ -500,8 +501,8 @@ fn assert_refused(
     let elements = shape.outer * shape.channels * shape.inner;
     let channels = shape.channels;
     let numbers = |name, len| vec![1.0_f32; lens(name, len)];
-    let (x, gain, bias) =
-        (numbers("x", elements), numbers("affine.gain", channels), numbers("affine.bias", channels));
+    let (x, gamma, beta) =
+        (numbers("x", elements), numbers("affine.gamma", channels), numbers("affine.beta", channels));
     let mut mean = Guarded::<f64>::new(lens("statistics.mean", channels), 0);
     let mut rstd = Guarded::<f64>::new(lens("statistics.rstd", channels), 0);
     let mut running_mean = Guarded::<f32>::new(lens("statistics.running.mean", channels), 0);
@@ -513,7 +514,7 @@ fn assert_refused(
     let merged = (merged.len() != channels).then_some(&merged[..]);
     let statistics =
         BatchStatistics { merged, mean: mean.slice(), rstd: rstd.slice(), running: Some(running) };
-    let affine = Affine { gain: Some(&gain), bias: Some(&bias) };
+    let affine = Affine { gamma: Some(&gamma), beta: Some(&beta) };
     let refused = norm.forward(shape, &x, affine, epilogue, statistics, y.slice());
     assert_eq!(refused, Err(expected));
     assert!(mean.is_untouched() && rstd.is_untouched() && y.is_untouched() && batches == 3);
@@ -526,8 +527,8 @@ fn batch_norm_names_the_bad_argument() {
     let (all, plain) = (|_, len| len, Epilogue::default());
     let names = [
         "x",
-        "affine.gain",
-        "affine.bias",
+        "affine.gamma",
+        "affine.beta",
         "statistics.merged",
         "statistics.mean",
         "statistics.rstd",
@@ -579,15 +580,15 @@ fn batch_norm_backward_names_the_bad_argument() {
     let names = [
         "inputs.x",
         "inputs.dy",
-        "affine.gain",
-        "affine.bias",
+        "affine.gamma",
+        "affine.beta",
         "inputs.epilogue.y",
         "statistics.mean",
         "statistics.rstd",
         "gradients.input",
         "gradients.residual",
-        "gradients.gain",
-        "gradients.bias",
+        "gradients.gamma",
+        "gradients.beta",
     ];
     for argument in names {
         let expected = match argument {
@@ -601,29 +602,32 @@ fn batch_norm_backward_names_the_bad_argument() {
                 vec![1.0; len("inputs.dy", 24)],
                 vec![1.0; len("inputs.epilogue.y", 24)],
             );
-            let (gain, bias) = (vec![1.0; len("affine.gain", 3)], vec![1.0; len("affine.bias", 3)]);
+            let (gamma, beta) = (vec![1.0; len("affine.gamma", 3)], vec![1.0; len("affine.beta", 3)]);
             let (mean, rstd) = (vec![1.0; len("statistics.mean", 3)], vec![1.0; len("statistics.rstd", 3)]);
             let mut dx = Guarded::<f32>::new(len("gradients.input", 24), 0);
             let mut dresidual = Guarded::<f32>::new(len("gradients.residual", 24), 0);
-            let mut dgain = Guarded::<f32>::new(len("gradients.gain", 3), 0);
-            let mut dbias = Guarded::<f32>::new(len("gradients.bias", 3), 0);
+            let mut dgamma = Guarded::<f32>::new(len("gradients.gamma", 3), 0);
+            let mut dbeta = Guarded::<f32>::new(len("gradients.beta", 3), 0);
             let gradients = Gradients {
                 input: Some(dx.slice()),
                 residual: Some(dresidual.slice()),
-                gain: Some(dgain.slice()),
-                bias: Some(dbias.slice()),
+                gamma: Some(dgamma.slice()),
+                beta: Some(dbeta.slice()),
             };
             let inputs = BackwardInputs {
                 x: &x,
                 dy: &dy,
-                affine: Affine { gain: Some(&gain), bias: Some(&bias) },
+                affine: Affine { gamma: Some(&gamma), beta: Some(&beta) },
                 epilogue: EpilogueBackward::FromOutput { activation: Activation::Relu, y: &y },
             };
             let refused =
                 norm.backward(shape, inputs, SavedStatistics { mean: &mean, rstd: &rstd }, gradients);
             assert_eq!(refused, Err(Error::Length { argument, expected, actual }));
             assert!(
-                dx.is_untouched() && dresidual.is_untouched() && dgain.is_untouched() && dbias.is_untouched()
+                dx.is_untouched()
+                    && dresidual.is_untouched()
+                    && dgamma.is_untouched()
+                    && dbeta.is_untouched()
             );
         }
     }
@@ -690,7 +694,8 @@ fn fused_is_composed<T: Element>(shape: ChannelShape, activation: Activation) {
                 }
                 assert_same_bits(&fused.y, &expected.y, context);
                 assert_same_bits(&fused.dresidual, &expected.dresidual, context);
-                let pairs = fused.dx.iter().zip(&expected.dx).chain(fused.dgain.iter().zip(&expected.dgain));
+                let pairs =
+                    fused.dx.iter().zip(&expected.dx).chain(fused.dgamma.iter().zip(&expected.dgamma));
                 for (&fused, &expected) in pairs {
                     let size = expected.to_f64().abs();
                     assert_near(fused, expected.to_f64(), 4.0 * (size + 1.0), size + 1.0, context);
@@ -739,10 +744,10 @@ fn batch_norm_backward_writes_only_what_is_asked_for() {
         let gradients = Gradients { residual: Some(&mut large), ..Gradients::default() };
         norm.backward(batch.shape, inputs, saved, gradients).unwrap();
         assert_same_bits(&large, &all.dresidual, || "dresidual alone".into());
-        let mut small = batch.bias.clone();
-        let gradients = Gradients { gain: Some(&mut small), ..Gradients::default() };
+        let mut small = batch.beta.clone();
+        let gradients = Gradients { gamma: Some(&mut small), ..Gradients::default() };
         norm.backward(batch.shape, inputs, saved, gradients).unwrap();
-        assert_same_bits(&small, &all.dgain, || "dgain alone".into());
+        assert_same_bits(&small, &all.dgamma, || "dgamma alone".into());
     }
 }
 
@@ -789,7 +794,7 @@ proptest! {
             affine: whole.affine(),
             epilogue: EpilogueBackward::FromInput(Epilogue { residual: Some(&whole.residual[range.clone()]), ..epilogue }),
         };
-        let (mut dgain, mut dbias) = (whole.bias.clone(), whole.gain.clone());
+        let (mut dgamma, mut dbeta) = (whole.beta.clone(), whole.gamma.clone());
         let (mut dresidual, mut dx) = (vec![f64::NAN; y.len()], vec![f64::NAN; y.len()]);
         let mut sums = vec![GradientSums::default(); channels];
         for (shape, range) in &parts {
@@ -797,8 +802,8 @@ proptest! {
             let gradients = Gradients {
                 input: None,
                 residual: Some(&mut dresidual[range.clone()]),
-                gain: Some(&mut dgain),
-                bias: Some(&mut dbias),
+                gamma: Some(&mut dgamma),
+                beta: Some(&mut dbeta),
             };
             norm.gradient_sums(*shape, inputs(range), saved, gradients, &mut local).unwrap();
             sums.iter_mut().zip(&local).for_each(|(sums, local)| sums.merge(local));
@@ -810,7 +815,7 @@ proptest! {
         prop_assert!(close(&y, &expected.y), "y");
         prop_assert!(close(&running_mean, &expected.running_mean), "running mean");
         prop_assert!(close(&dresidual, &expected.dresidual), "dresidual");
-        prop_assert!(close(&dgain, &expected.dgain) && close(&dbias, &expected.dbias), "parameters");
+        prop_assert!(close(&dgamma, &expected.dgamma) && close(&dbeta, &expected.dbeta), "parameters");
         prop_assert!(close(&dx, &expected.dx), "dx");
     }
 }
@@ -855,10 +860,10 @@ fn folds<T: Element>() {
         let (x, weights): (Vec<T>, Vec<T>) =
             (numbers(1, batch * inputs, 1.0), numbers(2, outputs * inputs, 1.0));
         let of_outputs = |seed| numbers::<T>(seed, outputs, 1.0);
-        let (bias, gain, shift, mean) = (of_outputs(3), of_outputs(4), of_outputs(5), of_outputs(6));
+        let (bias, gamma, beta, mean) = (of_outputs(3), of_outputs(4), of_outputs(5), of_outputs(6));
         let variance: Vec<T> = of_outputs(7).iter().map(|v| *v * *v + T::one()).collect();
         let statistics = FrozenStatistics { mean: &mean, variance: &variance };
-        let affine = Affine { gain: Some(&gain), bias: Some(&shift) };
+        let affine = Affine { gamma: Some(&gamma), beta: Some(&beta) };
         for bias in [Some(&bias[..]), None] {
             each_level(|level| {
                 let parameters = DenseWeights { weights: &weights, bias };
@@ -875,13 +880,13 @@ fn folds<T: Element>() {
                 for (at, (&folded, &y)) in dense.iter().zip(&y).enumerate() {
                     // Two chains of fused multiply-adds, each with the classic bound: (k + 3)·ε·Σ|terms|.
                     let (row, output) = (at / outputs, at % outputs);
-                    let scale = gain[output].to_f64() / (variance[output].to_f64() + norm.eps).sqrt();
+                    let scale = gamma[output].to_f64() / (variance[output].to_f64() + norm.eps).sqrt();
                     let products: f64 = (0..inputs)
                         .map(|k| (x[row * inputs + k] * weights[output * inputs + k]).to_f64().abs())
                         .sum();
                     let before = bias.map_or(0.0, |bias| bias[output].to_f64().abs());
                     let terms = (products + before + mean[output].to_f64().abs()) * scale.abs()
-                        + shift[output].to_f64().abs();
+                        + beta[output].to_f64().abs();
                     let rounding = 2.0 * (inputs as f64 + 3.0) * terms;
                     assert_near(folded, y.to_f64(), rounding, 0.0, || format!("{layer:?} at {level}"));
                 }

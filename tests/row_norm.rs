@@ -2,5 +2,6 @@
 
 mod common;
 mod row_norm {
+    pub(crate) mod group_norm;
     pub(crate) mod layer_norm;
 }

@@ -4,8 +4,9 @@
 
 use std::hint::black_box;
 
+use steadygrad::norm::Affine;
 use steadygrad::norm::batch_norm::{
-    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, Gradients, RunningStatistics, SavedStatistics,
+    BackwardInputs, BatchStatistics, EpilogueBackward, Gradients, RunningStatistics, SavedStatistics,
 };
 use steadygrad::{Activation, BatchNorm, ChannelShape, Element, Epilogue};
 
@@ -54,8 +55,8 @@ pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
 fn measure<T: Element>(bench: &Bench, workload: &str, shape: ChannelShape, fused: Option<bool>, dtype: &str) {
     let elements = shape.elements().expect("a small shape");
     let (x, dy, residual): (Vec<T>, Vec<T>, Vec<T>) = (normal(elements), normal(elements), normal(elements));
-    let (gain, bias): (Vec<T>, Vec<T>) = (normal(shape.channels), normal(shape.channels));
-    let affine = Affine { gain: Some(&gain[..]), bias: Some(&bias[..]) };
+    let (gamma, beta): (Vec<T>, Vec<T>) = (normal(shape.channels), normal(shape.channels));
+    let affine = Affine { gamma: Some(&gamma[..]), beta: Some(&beta[..]) };
     let residual = (fused == Some(true)).then_some(&residual[..]);
     let epilogue = Epilogue { residual, activation: fused.map(|_| Activation::Relu) };
     let norm = BatchNorm::default();
@@ -63,7 +64,7 @@ fn measure<T: Element>(bench: &Bench, workload: &str, shape: ChannelShape, fused
     let (mut variance, mut batches) = (vec![T::one(); shape.channels], 0);
     let (mut y, mut dx) = (vec![T::zero(); elements], vec![T::zero(); elements]);
     let mut dresidual = residual.map(<[T]>::to_vec);
-    let (mut dgain, mut dbias) = (gain.clone(), bias.clone());
+    let (mut dgamma, mut dbeta) = (gamma.clone(), beta.clone());
     let mut forward = |y: &mut [T]| {
         let (mean, rstd, running) = &mut state;
         let running = RunningStatistics { mean: running, variance: &mut variance, batches: &mut batches };
@@ -76,13 +77,13 @@ fn measure<T: Element>(bench: &Bench, workload: &str, shape: ChannelShape, fused
             None => EpilogueBackward::FromInput(epilogue),
         };
         let inputs = BackwardInputs { x: black_box(&x), dy: black_box(&dy), affine, epilogue };
-        dgain.fill(T::zero());
-        dbias.fill(T::zero());
+        dgamma.fill(T::zero());
+        dbeta.fill(T::zero());
         let gradients = Gradients {
             input: Some(black_box(&mut dx)),
             residual: dresidual.as_deref_mut(),
-            gain: Some(&mut dgain),
-            bias: Some(&mut dbias),
+            gamma: Some(&mut dgamma),
+            beta: Some(&mut dbeta),
         };
         norm.backward(shape, inputs, SavedStatistics { mean, rstd }, gradients).unwrap();
     };

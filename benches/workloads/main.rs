@@ -13,6 +13,7 @@ mod clip;
 mod layer_norm;
 mod linear;
 mod lists;
+mod mlp;
 mod optim;
 mod pretrain;
 mod softmax_ce;
@@ -57,10 +58,15 @@ const FAMILIES: &[(&str, Family)] = &[
     ("clip_norm_under", (Vec::new, clip::run)),
     ("clip_value", (Vec::new, clip::run)),
     ("softmax_ce", (softmax_ce::names, softmax_ce::run)),
+    ("step", (step_names, mlp::run)),
     ("sgdm", (optim::names, optim::run)),
     ("clip+sgdm", (Vec::new, optim::run)),
     ("rbm_pcd", (pretrain::names, pretrain::run)),
 ];
+
+fn step_names() -> Vec<String> {
+    ["step/mlp20_bn", "step/resmlp20"].map(String::from).to_vec()
+}
 
 fn main() {
     let arguments = Arguments::parse();

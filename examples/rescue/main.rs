@@ -1,13 +1,15 @@
 //! A network of 30 hidden layers that does not learn, one that blows up, and what rescues them.
 //!
 //! `cargo run --release --example rescue` trains the same deep network on handwritten digits with and without each
-//! remedy, prints what became of the gradients, and draws two pictures. `--help` lists what can be changed.
+//! remedy, prints what became of the gradients, and draws three pictures. `--help` lists what can be changed.
 
 mod digits;
 mod network;
+mod norms;
 mod plots;
 mod remedies;
 mod report;
+mod training;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -19,8 +21,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use digits::Digits;
-use network::Plan;
 use report::Row;
+use training::Plan;
 
 /// Trains a deep network on handwritten digits: sick, and with each remedy.
 #[derive(Parser)]
@@ -40,7 +42,7 @@ struct Options {
     /// Write every measurement to this file
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Where the two pictures go
+    /// Where the pictures go
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 }
@@ -68,18 +70,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed
     );
     println!(
-        "SGD with momentum {}, learning rate from {} to 0 along a cosine\n",
-        network::MOMENTUM,
-        network::LEARNING_RATE
+        "SGD with momentum {}, learning rate from {} to 0 along a cosine (AdamW: from {})\n",
+        training::MOMENTUM,
+        training::LEARNING_RATE,
+        training::ADAM_LEARNING_RATE
     );
     let rows = train_all(Plan { depth, width, epochs, seed }, &digits)?;
     report::print_table(&rows);
     report::explain(&rows);
 
     println!();
-    let pictures = [out.join("rescue-gradients.svg"), out.join("rescue-accuracy.svg")];
+    let pictures = ["gradients", "accuracy", "steps"].map(|name| out.join(format!("rescue-{name}.svg")));
     plots::gradient_norms(&pictures[0], &rows)?;
     plots::accuracy(&pictures[1], &rows)?;
+    plots::step_norms(&pictures[2], &rows)?;
     if let Some(path) = &csv {
         report::write_csv(path, &rows).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -104,7 +108,7 @@ fn train_all(plan: Plan, digits: &Digits) -> Result<Vec<Row>, Box<dyn Error>> {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(&remedy) = remedies.get(index) else { break };
             bar.set_message(remedy.name);
-            let history = network::train(remedy, plan, digits, || bar.inc(1));
+            let history = training::train(remedy, plan, digits, || bar.inc(1));
             trained.lock().expect("no thread panics with the lock").push((index, remedy, history));
         }
     };

@@ -1,8 +1,11 @@
 //! The rows of the table: two diseases, each remedy alone, and remedies together. A row is data; one loop trains them all.
 
-use steadygrad::clip::{ClipNorm, ClipValue};
+use steadygrad::clip::{ClipAdaptive, ClipNorm, ClipValue};
 use steadygrad::init::{Distribution, Fan};
+use steadygrad::regularize::ElasticNet;
 use steadygrad::{Activation, Init};
+
+use crate::norms::Norm;
 
 /// What the network is asked to minimise.
 #[derive(Clone, Copy)]
@@ -19,6 +22,26 @@ pub(crate) enum Clip {
     None,
     Value(ClipValue),
     Norm(ClipNorm),
+    /// By each neuron's own weights.
+    Adaptive(ClipAdaptive),
+}
+
+/// What a layer adds to.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Connection {
+    /// Nothing: a layer's sums are those of its own weights.
+    Plain,
+    /// The sums of the layer before it, where they are as many.
+    Residual,
+}
+
+/// What turns gradients into steps; each falls along a cosine to 0.
+#[derive(Clone, Copy)]
+pub(crate) enum Stepping {
+    /// SGD with momentum.
+    Sgd,
+    /// AdamW, whose learning rate rises in a line over the first epochs.
+    AdamWithWarmUp,
 }
 
 /// What a row sets out from.
@@ -36,7 +59,14 @@ pub(crate) struct Remedy {
     pub(crate) activation: Activation,
     pub(crate) init: Init,
     pub(crate) objective: Objective,
+    pub(crate) norm: Norm,
+    pub(crate) connection: Connection,
     pub(crate) clip: Clip,
+    /// Of the weights, not the biases.
+    pub(crate) penalty: ElasticNet,
+    /// Share of a hidden layer's values that is dropped in training.
+    pub(crate) dropout: f64,
+    pub(crate) stepping: Stepping,
 }
 
 const XAVIER: Init = Init::Xavier { gain: 1.0, distribution: Distribution::Normal };
@@ -45,17 +75,25 @@ const HE: Init =
 const LEAKY_RELU: Activation = Activation::LeakyRelu { slope: 0.01 };
 const ELU: Activation = Activation::Elu { alpha: 1.0 };
 const CLIP_VALUE: Clip = Clip::Value(ClipValue { min: -0.01, max: 0.01 });
+const L1: ElasticNet = ElasticNet { l1: 1e-3, l2: 0.0 };
+const L2: ElasticNet = ElasticNet { l1: 0.0, l2: 1e-2 };
 
 /// Every row, the disease before its remedies.
 pub(crate) fn all() -> Vec<Remedy> {
     let clip_norm = Clip::Norm(ClipNorm { max_norm: 0.5, ..ClipNorm::default() });
+    let adaptive = Clip::Adaptive(ClipAdaptive::default());
     let vanishing = Remedy {
         name: "vanishing: sigmoid, squared error, N(0, 0.1²)",
         disease: Disease::Vanishing,
         activation: Activation::Sigmoid,
         init: Init::Normal { mean: 0.0, std: 0.1 },
         objective: Objective::SquaredError,
+        norm: Norm::None,
+        connection: Connection::Plain,
         clip: Clip::None,
+        penalty: ElasticNet::default(),
+        dropout: 0.0,
+        stepping: Stepping::Sgd,
     };
     let exploding = Remedy {
         name: "exploding: ReLU, cross-entropy, N(0, 0.4²)",
@@ -63,8 +101,9 @@ pub(crate) fn all() -> Vec<Remedy> {
         activation: Activation::Relu,
         init: Init::Normal { mean: 0.0, std: 0.4 },
         objective: Objective::CrossEntropy,
-        clip: Clip::None,
+        ..vanishing
     };
+    let residual = Connection::Residual;
     vec![
         vanishing,
         Remedy { name: "+ Xavier init", init: XAVIER, ..vanishing },
@@ -75,6 +114,11 @@ pub(crate) fn all() -> Vec<Remedy> {
         Remedy { name: "+ cross-entropy", objective: Objective::CrossEntropy, ..vanishing },
         Remedy { name: "+ clip by value", clip: CLIP_VALUE, ..vanishing },
         Remedy { name: "+ clip by norm", clip: clip_norm, ..vanishing },
+        Remedy { name: "+ AdamW with warm-up", stepping: Stepping::AdamWithWarmUp, ..vanishing },
+        Remedy { name: "+ batch norm", norm: Norm::Batch, ..vanishing },
+        Remedy { name: "+ layer norm", norm: Norm::Layer, ..vanishing },
+        Remedy { name: "+ residual", connection: residual, ..vanishing },
+        Remedy { name: "+ residual, batch norm", norm: Norm::Batch, connection: residual, ..vanishing },
         Remedy {
             name: "+ ELU, Xavier init, cross-entropy, clip by norm",
             activation: ELU,
@@ -90,6 +134,15 @@ pub(crate) fn all() -> Vec<Remedy> {
         Remedy { name: "+ ELU", activation: ELU, ..exploding },
         Remedy { name: "+ clip by value", clip: CLIP_VALUE, ..exploding },
         Remedy { name: "+ clip by norm", clip: clip_norm, ..exploding },
+        Remedy { name: "+ adaptive clipping", clip: adaptive, ..exploding },
+        Remedy { name: "+ L1 penalty", penalty: L1, ..exploding },
+        Remedy { name: "+ L2 penalty", penalty: L2, ..exploding },
+        Remedy { name: "+ dropout", dropout: 0.1, ..exploding },
+        Remedy { name: "+ AdamW with warm-up", stepping: Stepping::AdamWithWarmUp, ..exploding },
+        Remedy { name: "+ batch norm", norm: Norm::Batch, ..exploding },
+        Remedy { name: "+ layer norm", norm: Norm::Layer, ..exploding },
+        Remedy { name: "+ residual", connection: residual, ..exploding },
+        Remedy { name: "+ residual, batch norm", norm: Norm::Batch, connection: residual, ..exploding },
         Remedy { name: "+ He init, clip by value", init: HE, clip: CLIP_VALUE, ..exploding },
         Remedy {
             name: "+ LeakyReLU, He init, clip by norm",

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use crate::network::{Epoch, History};
 use crate::remedies::{Disease, Remedy};
+use crate::training::{Epoch, History};
 
 /// A trained row.
 pub(crate) struct Row {

@@ -221,6 +221,48 @@ impl<T: Element> FromOutput<T> for Leaky<T> {
     }
 }
 
+/// The activations that are a line on either side of 0, told apart at run time: a few operations that loops over other
+/// things can take along, without a loop of their own for each activation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rectifier<T> {
+    Identity,
+    Relu,
+    Leaky(T),
+}
+
+impl<T: Element> Rectifier<T> {
+    /// That of an activation, if it is one of them; of none, the identity.
+    pub(crate) fn of(activation: Option<Activation>) -> Option<Self> {
+        match activation {
+            None | Some(Activation::Identity) => Some(Self::Identity),
+            Some(Activation::Relu) => Some(Self::Relu),
+            Some(Activation::LeakyRelu { slope }) => Some(Self::Leaky(T::from_f64(slope))),
+            Some(Activation::RRelu { lower, upper }) => Some(Self::Leaky(leaky_of_rrelu(lower, upper).slope)),
+            Some(_) => None,
+        }
+    }
+
+    /// f(x), with the bits of the activation's own loop.
+    #[inline(always)]
+    pub(crate) fn value<V: Vector<Elem = T>>(self, x: V) -> V {
+        match self {
+            Self::Identity => x,
+            Self::Relu => Relu.value(x),
+            Self::Leaky(slope) => Leaky { slope }.value(x),
+        }
+    }
+
+    /// `dy · f′(x)` from x or from f(x), likewise.
+    #[inline(always)]
+    pub(crate) fn gradient<V: Vector<Elem = T>>(self, x: V, dy: V) -> V {
+        match self {
+            Self::Identity => dy,
+            Self::Relu => Relu.gradient(x, dy),
+            Self::Leaky(slope) => Leaky { slope }.gradient(x, dy),
+        }
+    }
+}
+
 /// `x > 0 ? positive · x : negative · expm1(rate · x)`: ELU, SELU and CELU.
 #[derive(Clone, Copy)]
 struct Exponential<T> {

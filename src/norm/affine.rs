@@ -1,7 +1,7 @@
 //! [`Affine`] and [`NormGradients`]: what every norm learns.
 
-use crate::Error;
 use crate::shape::check_len;
+use crate::{Element, Error};
 
 /// What a normalised value is multiplied by, then what is added to it: learned, each of them optional.
 ///
@@ -37,6 +37,18 @@ impl<'a, T> Affine<'a, T> {
     pub(super) fn part(&self, from: usize, len: usize) -> Self {
         let part = |slice: &'a [T]| &slice[from..from + len];
         Self { gamma: self.gamma.map(part), beta: self.beta.map(part) }
+    }
+}
+
+impl<T: Element> Affine<'_, T> {
+    /// γ of one of them.
+    pub(super) fn gamma(&self, at: usize) -> f64 {
+        self.gamma.map_or(1.0, |gamma| gamma[at].to_f64())
+    }
+
+    /// β of one of them.
+    pub(super) fn beta(&self, at: usize) -> f64 {
+        self.beta.map_or(0.0, |beta| beta[at].to_f64())
     }
 }
 

@@ -3,11 +3,13 @@
 
 mod affine;
 pub mod batch_norm;
+pub mod group_norm;
 pub mod layer_norm;
 pub mod rms_norm;
 mod rows;
 
 pub use affine::{Affine, NormGradients};
 pub use batch_norm::BatchNorm;
+pub use group_norm::{GroupNorm, InstanceNorm};
 pub use layer_norm::{LayerNorm, SavedRows};
 pub use rms_norm::RmsNorm;

@@ -2,9 +2,9 @@
 //!
 //! With one element a row and channel, lanes are channels; else lanes are elements of one channel's run.
 
-use super::{
-    FOLD_BLOCK, Isa, Mask, MatrixMut, StoreInto, Vector, load, load_partial, splat, widen, widen_partial,
-};
+use core::marker::PhantomData;
+
+use super::{FOLD_BLOCK, Isa, Mask, MatrixMut, StoreInto, Vector, load, load_partial, splat};
 use crate::Element;
 
 /// Most channels of a strip whose channels lie side by side: 512 bytes of a row of `f32`, a prefetcher's worth.
@@ -19,106 +19,241 @@ const F64_LANES: usize = 8;
 /// Channels summed side by side: two vectors of `f64` for each sum, which leaves AVX2 registers to work with.
 const GROUP: usize = 2 * F64_LANES;
 
-/// Rows that take turns in a group of channels: the sums stay in registers, and memory is read at four places.
-const ROWS: usize = 4;
+/// Rows that take turns in a group of channels: sums and coefficients stay in registers, and memory is read at as many
+/// places.
+const ROWS: usize = 8;
 
 /// A number a channel of a strip, or a vector of numbers a channel of a strip of runs.
 pub(crate) type Slots = [f64; STRIP];
 
-/// The same part of successive rows: of `rows · width` elements, row `r` begins at `r · stride`.
+/// The same part of successive rows, to be read: `rows` of `width` elements with gaps between them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<'a, T> {
-    pub(crate) data: &'a [T],
-    pub(crate) stride: usize,
-    pub(crate) rows: usize,
-    pub(crate) width: usize,
+    start: *const T,
+    rows: usize,
+    width: usize,
+    stride: usize,
+    borrow: PhantomData<&'a [T]>,
 }
 
 impl<'a, T: Element> Tile<'a, T> {
+    /// The first `width` of every `stride` elements, `rows` times.
+    ///
+    /// # Panics
+    /// Where `data` is too short.
+    #[inline(always)]
+    pub(crate) fn new(data: &'a [T], rows: usize, width: usize, stride: usize) -> Self {
+        assert!(rows == 0 || (rows - 1) * stride + width <= data.len());
+        Self { start: data.as_ptr(), rows, width, stride, borrow: PhantomData }
+    }
+
+    /// What has been written to `matrix`.
+    #[inline(always)]
+    pub(crate) fn of(matrix: &'a MatrixMut<'_, T>) -> Self {
+        let (start, stride) = matrix.start_and_stride();
+        Self { start, rows: matrix.rows(), width: matrix.cols(), stride, borrow: PhantomData }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     /// Row `row`.
     ///
     /// # Panics
     /// Where there is no such row.
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &'a [T] {
-        &self.data[row * self.stride..][..self.width]
-    }
-
-    /// Sixteen elements of a row from `col` on as `f64`; zeros past its end.
-    #[inline(always)]
-    fn group<I: Isa>(&self, isa: I, row: usize, col: usize) -> [I::F64; 2] {
-        let lanes = T::Vector::<I>::LANES;
-        let row = self.row(row);
-        let [first, second] = if col + GROUP <= row.len() {
-            // Sixteen lanes make the group with one vector, eight with two.
-            [load(isa, &row[col..]), load(isa, &row[col + GROUP - lanes..])]
-        } else {
-            let rest = &row[col..];
-            let (first, second) = rest.split_at(lanes.min(rest.len()));
-            [load_partial(isa, first), load_partial(isa, second)]
-        };
-        let [first, second, ..] = T::widen(isa, [first, second, first, second]);
-        [first, second]
+        assert!(row < self.rows);
+        let start = self.start.wrapping_add(row * self.stride);
+        // SAFETY: the row lies in the data that `new` was given, or in a matrix that is not written meanwhile.
+        unsafe { core::slice::from_raw_parts(start, self.width) }
     }
 }
 
-/// Adds the elements of `N` tiles to two sums a channel: `sums = f(elements, about, sums)`, where `about` is the
-/// channel's. A row of a tile holds whole channels of `inner` elements each, or a part of one.
+/// `COUNT` rows of each tile from `row` on.
+#[inline(always)]
+fn rows_from<'a, T: Element, const N: usize, const COUNT: usize>(
+    tiles: &[Tile<'a, T>; N],
+    row: usize,
+) -> [[&'a [T]; N]; COUNT] {
+    let mut rows = [[&[] as &[T]; N]; COUNT];
+    for (r, rows) in rows.iter_mut().enumerate() {
+        for n in 0..N {
+            rows[n] = tiles[n].row(row + r);
+            assert_eq!(rows[n].len(), tiles[0].width);
+        }
+    }
+    rows
+}
+
+/// A vector of a row from `col` on; zeros past its end.
+#[inline(always)]
+fn load_to_end<I: Isa, T: Element>(isa: I, row: &[T], col: usize) -> T::Vector<I> {
+    let lanes = T::Vector::<I>::LANES;
+    if col + lanes <= row.len() {
+        load(isa, &row[col..])
+    } else {
+        load_partial(isa, &row[col.min(row.len())..])
+    }
+}
+
+/// `sums = f(elements, about, sums)` for each channel, where the elements are what `prepare` makes of those of `N` tiles
+/// and of the channel's `coefficients`. A row of a tile holds whole channels of `inner` elements each, or a part of one.
 ///
-/// `f` must change nothing where the first element is `about` and the second is 0: so are the lanes past an end. In
-/// strips of channels side by side what lies past their `about` must be 0.
-#[inline(always)]
-pub(crate) fn fold_channels<I: Isa, T: Element, const N: usize>(
-    isa: I,
-    inner: usize,
-    tiles: [Tile<'_, T>; N],
-    about: &Slots,
-    sums: &mut [Slots; 2],
-    f: impl Fn([I::F64; N], I::F64, [I::F64; 2]) -> [I::F64; 2],
-) {
-    if inner > 1 {
-        for row in 0..tiles[0].rows {
-            fold_runs(isa, inner, (tiles, row), about, sums, &f);
-        }
-        return;
-    }
-    let rows = tiles[0].rows;
-    let whole = rows / ROWS * ROWS;
-    for row in (0..whole).step_by(ROWS) {
-        fold_columns::<I, T, N, ROWS>(isa, (tiles, row), about, sums, &f);
-    }
-    for row in whole..rows {
-        fold_columns::<I, T, N, 1>(isa, (tiles, row), about, sums, &f);
-    }
+/// `f` must change nothing where the first element is `about` and the others are 0: so are the lanes past an end, where
+/// `prepare` of zeros must be zeros. In strips of channels side by side what lies past their `about` and their
+/// coefficients must be 0.
+pub(crate) struct Fold<'a, T, P, F, const N: usize, const K: usize> {
+    pub(crate) inner: usize,
+    pub(crate) tiles: [Tile<'a, T>; N],
+    pub(crate) coefficients: [&'a [T; STRIP]; K],
+    pub(crate) about: &'a Slots,
+    pub(crate) sums: &'a mut [Slots; 2],
+    pub(crate) prepare: P,
+    pub(crate) f: F,
 }
 
-/// [`fold_channels`] of `COUNT` rows from `row` on, channels side by side.
-#[inline(always)]
-fn fold_columns<I: Isa, T: Element, const N: usize, const COUNT: usize>(
-    isa: I,
-    (tiles, row): ([Tile<'_, T>; N], usize),
-    about: &Slots,
-    [first, second]: &mut [Slots; 2],
-    f: &impl Fn([I::F64; N], I::F64, [I::F64; 2]) -> [I::F64; 2],
-) {
-    for col in (0..tiles[0].width).step_by(GROUP) {
-        let halves = [col, col + F64_LANES];
-        let mut sums = [[splat(isa, 0.0); 2]; 2];
-        for half in 0..2 {
-            sums[half] = [load(isa, &first[halves[half]..]), load(isa, &second[halves[half]..])];
+impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
+    /// Adds all elements.
+    #[inline(always)]
+    pub(crate) fn run<I: Isa, const M: usize>(mut self, isa: I)
+    where
+        P: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
+        F: Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
+    {
+        let rows = self.tiles[0].rows;
+        if self.inner > 1 {
+            for row in 0..rows {
+                self.runs(isa, row);
+            }
+            return;
         }
-        for row in row..row + COUNT {
-            let mut x = [[splat(isa, 0.0); N]; 2];
-            for n in 0..N {
-                [x[0][n], x[1][n]] = tiles[n].group(isa, row, col);
+        let whole = rows / ROWS * ROWS;
+        for row in (0..whole).step_by(ROWS) {
+            self.columns::<I, M, ROWS>(isa, row);
+        }
+        for row in whole..rows {
+            self.columns::<I, M, 1>(isa, row);
+        }
+    }
+
+    /// `COUNT` rows from `row` on, channels side by side.
+    #[inline(always)]
+    fn columns<I: Isa, const M: usize, const COUNT: usize>(&mut self, isa: I, row: usize)
+    where
+        P: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
+        F: Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
+    {
+        let lanes = T::Vector::<I>::LANES;
+        let rows = rows_from::<T, N, COUNT>(&self.tiles, row);
+        let [first, second] = self.sums;
+        for col in (0..self.tiles[0].width).step_by(GROUP) {
+            let halves = [col, col + F64_LANES];
+            // Sixteen lanes make the group with one vector, eight with two.
+            let parts = [col, col + GROUP - lanes];
+            let mut sums = [[splat(isa, 0.0); 2]; 2];
+            let mut about = [splat(isa, 0.0); 2];
+            let mut of_channel = [[splat(isa, T::zero()); K]; 2];
+            for half in 0..2 {
+                sums[half] = [load(isa, &first[halves[half]..]), load(isa, &second[halves[half]..])];
+                about[half] = load(isa, &self.about[halves[half]..]);
+                for k in 0..K {
+                    of_channel[half][k] = load(isa, &self.coefficients[k][parts[half]..]);
+                }
+            }
+            for row in rows {
+                let mut prepared = [[splat(isa, T::zero()); M]; 2];
+                for part in 0..2 {
+                    let mut x = [splat(isa, T::zero()); N];
+                    for n in 0..N {
+                        x[n] = load_to_end(isa, row[n], parts[part]);
+                    }
+                    prepared[part] = (self.prepare)(x, of_channel[part]);
+                }
+                let mut x = [[splat(isa, 0.0); M]; 2];
+                for m in 0..M {
+                    let [one, other] = [prepared[0][m], prepared[1][m]];
+                    let wide = T::widen(isa, [one, other, one, other]);
+                    (x[0][m], x[1][m]) = (wide[0], wide[1]);
+                }
+                for half in 0..2 {
+                    sums[half] = (self.f)(x[half], about[half], sums[half]);
+                }
             }
             for half in 0..2 {
-                sums[half] = f(x[half], load(isa, &about[halves[half]..]), sums[half]);
+                sums[half][0].store_into(&mut first[halves[half]..]);
+                sums[half][1].store_into(&mut second[halves[half]..]);
             }
         }
-        for half in 0..2 {
-            sums[half][0].store_into(&mut first[halves[half]..]);
-            sums[half][1].store_into(&mut second[halves[half]..]);
+    }
+
+    /// One row, channel after channel.
+    #[inline(always)]
+    fn runs<I: Isa, const M: usize>(&mut self, isa: I, row: usize)
+    where
+        P: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
+        F: Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
+    {
+        let (width, inner, lanes) = (self.tiles[0].width, self.inner, T::Vector::<I>::LANES);
+        let [row] = rows_from::<T, N, 1>(&self.tiles, row);
+        let [first, second] = self.sums;
+        for channel in 0..width.div_ceil(inner) {
+            let about = splat::<I, f64>(isa, self.about[channel]);
+            let mut of_channel = [splat(isa, T::zero()); K];
+            for k in 0..K {
+                of_channel[k] = splat(isa, self.coefficients[k][channel]);
+            }
+            let (start, end) = (channel * inner, width.min((channel + 1) * inner));
+            let slots = channel * F64_LANES..(channel + 1) * F64_LANES;
+            let (first, second) = (&mut first[slots.clone()], &mut second[slots]);
+            let mut sums = [[load(isa, first), load(isa, second)], [splat(isa, 0.0); 2]];
+            let mut at = start;
+            while at < end {
+                let count = FOLD_BLOCK.min(end - at);
+                let mut prepared = [[splat(isa, T::zero()); M]; 4];
+                for part in 0..4 {
+                    // Two vectors of sixteen lanes make the block; the others are not used then.
+                    let from = at + part * lanes % FOLD_BLOCK;
+                    let mut x = [splat(isa, T::zero()); N];
+                    for n in 0..N {
+                        x[n] = if count == FOLD_BLOCK {
+                            load(isa, &row[n][from..])
+                        } else {
+                            load_to_end(isa, &row[n][..end], from)
+                        };
+                    }
+                    prepared[part] = (self.prepare)(x, of_channel);
+                }
+                let mut x = [[splat(isa, 0.0); M]; 4];
+                for m in 0..M {
+                    let all = [prepared[0][m], prepared[1][m], prepared[2][m], prepared[3][m]];
+                    let wide = T::widen(isa, all);
+                    for k in 0..4 {
+                        x[k][m] = wide[k];
+                    }
+                }
+                if count < FOLD_BLOCK {
+                    let len = splat::<I, f64>(isa, count as f64);
+                    for k in 0..4 {
+                        let alive = load::<I, f64>(isa, &INDICES[k * F64_LANES..]).lt(len);
+                        x[k][0] = alive.select(x[k][0], about);
+                        for m in 1..M {
+                            x[k][m] = alive.select(x[k][m], splat(isa, 0.0));
+                        }
+                    }
+                }
+                for k in 0..4 {
+                    sums[k % 2] = (self.f)(x[k], about, sums[k % 2]);
+                }
+                at += count;
+            }
+            (sums[0][0] + sums[1][0]).store_into(first);
+            (sums[0][1] + sums[1][1]).store_into(second);
         }
     }
 }
@@ -134,62 +269,7 @@ const INDICES: [f64; FOLD_BLOCK] = {
     indices
 };
 
-/// [`fold_channels`] of one row, channel after channel.
-#[inline(always)]
-fn fold_runs<I: Isa, T: Element, const N: usize>(
-    isa: I,
-    inner: usize,
-    (tiles, row): ([Tile<'_, T>; N], usize),
-    about: &Slots,
-    [first, second]: &mut [Slots; 2],
-    f: &impl Fn([I::F64; N], I::F64, [I::F64; 2]) -> [I::F64; 2],
-) {
-    let width = tiles[0].width;
-    for channel in 0..width.div_ceil(inner) {
-        let about = splat::<I, f64>(isa, about[channel]);
-        let (start, end) = (channel * inner, width.min((channel + 1) * inner));
-        let mut runs = [&[] as &[T]; N];
-        for n in 0..N {
-            runs[n] = &tiles[n].row(row)[start..end];
-        }
-        let slots = channel * F64_LANES..(channel + 1) * F64_LANES;
-        let (first, second) = (&mut first[slots.clone()], &mut second[slots]);
-        let mut sums = [[load(isa, first), load(isa, second)], [splat(isa, 0.0); 2]];
-        let whole = (end - start) / FOLD_BLOCK * FOLD_BLOCK;
-        for at in (0..whole).step_by(FOLD_BLOCK) {
-            let mut x = [[splat(isa, 0.0); N]; 4];
-            for n in 0..N {
-                let block = widen(isa, &runs[n][at..at + FOLD_BLOCK]);
-                for k in 0..4 {
-                    x[k][n] = block[k];
-                }
-            }
-            for k in 0..4 {
-                sums[k % 2] = f(x[k], about, sums[k % 2]);
-            }
-        }
-        let rest = end - start - whole;
-        if rest > 0 {
-            let len = splat::<I, f64>(isa, rest as f64);
-            let mut x = [[splat(isa, 0.0); N]; 4];
-            for n in 0..N {
-                let block = widen_partial(isa, &runs[n][whole..]);
-                for k in 0..4 {
-                    x[k][n] = block[k];
-                }
-            }
-            for k in 0..rest.div_ceil(F64_LANES) {
-                let indices: I::F64 = load(isa, &INDICES[k * F64_LANES..]);
-                x[k][0] = indices.lt(len).select(x[k][0], about);
-                sums[k % 2] = f(x[k], about, sums[k % 2]);
-            }
-        }
-        (sums[0][0] + sums[1][0]).store_into(first);
-        (sums[0][1] + sums[1][1]).store_into(second);
-    }
-}
-
-/// A channel's sum out of what [`fold_channels`] has added up.
+/// A channel's sum out of what [`Fold`] has added up.
 #[inline(always)]
 pub(crate) fn total_of_channel<I: Isa>(isa: I, inner: usize, sums: &Slots, channel: usize) -> f64 {
     if inner == 1 {
@@ -198,48 +278,77 @@ pub(crate) fn total_of_channel<I: Isa>(isa: I, inner: usize, sums: &Slots, chann
     load::<I, f64>(isa, &sums[channel * F64_LANES..]).sum()
 }
 
-/// `out = f(elements of N tiles, coefficients of the channel)`, of tiles as [`fold_channels`] takes them.
+/// `out = f(elements of N tiles, coefficients of the channel)`, of tiles as [`Fold`] takes them.
 #[inline(always)]
 pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize>(
     isa: I,
     inner: usize,
     tiles: [Tile<'_, T>; N],
-    coefficients: &[[T; STRIP]; K],
+    coefficients: [&[T; STRIP]; K],
     mut out: MatrixMut<'_, T>,
     f: impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
 ) {
-    let lanes = T::Vector::<I>::LANES;
-    let width = out.cols();
-    let mut rows = [&[] as &[T]; N];
-    let mut of_channel = [splat(isa, T::zero()); K];
-    for row in 0..out.rows() {
-        let out = out.row(row);
-        for n in 0..N {
-            rows[n] = tiles[n].row(row);
-            assert_eq!(rows[n].len(), width);
+    let rows = out.rows();
+    assert_eq!(tiles[0].width, out.cols());
+    if inner > 1 {
+        for row in 0..rows {
+            map_runs(isa, inner, (&tiles, row), coefficients, out.row(row), &f);
         }
-        if inner == 1 {
-            for at in (0..width).step_by(lanes) {
-                for k in 0..K {
-                    of_channel[k] = load(isa, &coefficients[k][at..]);
-                }
-                map_at(isa, (rows, at..width.min(at + lanes)), of_channel, out, &f);
-            }
-            continue;
+        return;
+    }
+    let whole = rows / ROWS * ROWS;
+    for row in (0..whole).step_by(ROWS) {
+        map_columns::<I, T, N, K, ROWS>(isa, (&tiles, row), coefficients, &mut out, &f);
+    }
+    for row in whole..rows {
+        map_columns::<I, T, N, K, 1>(isa, (&tiles, row), coefficients, &mut out, &f);
+    }
+}
+
+/// [`map_channels`] of `COUNT` rows from `row` on, channels side by side.
+#[inline(always)]
+fn map_columns<I: Isa, T: Element, const N: usize, const K: usize, const COUNT: usize>(
+    isa: I,
+    (tiles, row): (&[Tile<'_, T>; N], usize),
+    coefficients: [&[T; STRIP]; K],
+    out: &mut MatrixMut<'_, T>,
+    f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
+) {
+    let (lanes, width) = (T::Vector::<I>::LANES, out.cols());
+    let rows = rows_from::<T, N, COUNT>(tiles, row);
+    let out = out.rows_mut::<COUNT>(row);
+    for at in (0..width).step_by(lanes) {
+        let mut of_channel = [splat(isa, T::zero()); K];
+        for k in 0..K {
+            of_channel[k] = load(isa, &coefficients[k][at..]);
         }
-        for channel in 0..width.div_ceil(inner) {
-            for k in 0..K {
-                of_channel[k] = splat(isa, coefficients[k][channel]);
-            }
-            let (start, end) = (channel * inner, width.min((channel + 1) * inner));
-            let mut at = start;
-            while at + lanes <= end {
-                map_at(isa, (rows, at..at + lanes), of_channel, out, &f);
-                at += lanes;
-            }
-            if at < end {
-                map_at(isa, (rows, at..end), of_channel, out, &f);
-            }
+        let end = width.min(at + lanes);
+        for row in 0..COUNT {
+            map_at(isa, (rows[row], at..end), of_channel, out[row], f);
+        }
+    }
+}
+
+/// [`map_channels`] of one row, channel after channel.
+#[inline(always)]
+fn map_runs<I: Isa, T: Element, const N: usize, const K: usize>(
+    isa: I,
+    inner: usize,
+    (tiles, row): (&[Tile<'_, T>; N], usize),
+    coefficients: [&[T; STRIP]; K],
+    out: &mut [T],
+    f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
+) {
+    let (lanes, width) = (T::Vector::<I>::LANES, out.len());
+    let [rows] = rows_from::<T, N, 1>(tiles, row);
+    for channel in 0..width.div_ceil(inner) {
+        let mut of_channel = [splat(isa, T::zero()); K];
+        for k in 0..K {
+            of_channel[k] = splat(isa, coefficients[k][channel]);
+        }
+        let (start, end) = (channel * inner, width.min((channel + 1) * inner));
+        for at in (start..end).step_by(lanes) {
+            map_at(isa, (rows, at..end.min(at + lanes)), of_channel, out, f);
         }
     }
 }

@@ -22,7 +22,7 @@ use core::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::Element;
 
-pub(crate) use channels::{STRIP, STRIP_RUNS, Slots, Tile, fold_channels, map_channels, total_of_channel};
+pub(crate) use channels::{Fold, STRIP, STRIP_RUNS, Slots, Tile, map_channels, total_of_channel};
 pub use level::Level;
 pub(crate) use level::{Active, dispatch};
 pub(crate) use products::{Products, Source, map_products, sum_products};
@@ -100,6 +100,11 @@ pub trait Vector:
     fn mul_sub(self, b: Self, c: Self) -> Self;
     /// `c − self · b`, rounded as [`mul_add`](Vector::mul_add).
     fn neg_mul_add(self, b: Self, c: Self) -> Self;
+    /// [`mul_add`](Vector::mul_add) of an unrounded product at every level, for a sum that cancels.
+    #[inline(always)]
+    fn mul_add_exact(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
+    }
     /// Square root, correctly rounded.
     fn sqrt(self) -> Self;
     /// Magnitude; clears the sign bit of NaN too.

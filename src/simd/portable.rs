@@ -107,6 +107,15 @@ macro_rules! portable_vector {
             fn neg_mul_add(self, b: Self, c: Self) -> Self {
                 Self(self.0.mul_neg_add(b.0, c.0))
             }
+            // Dekker, *A floating-point technique for extending the available precision*, 1971.
+            #[inline(always)]
+            fn mul_add_exact(self, b: Self, c: Self) -> Self {
+                let (high, b_high) = (self.clear_low(), b.clear_low());
+                let (low, b_low) = (self - high, b - b_high);
+                let product = self * b;
+                let lost = ((high * b_high - product) + high * b_low + low * b_high) + low * b_low;
+                (product + c) + lost
+            }
             #[inline(always)]
             fn sqrt(self) -> Self {
                 Self(self.0.sqrt())

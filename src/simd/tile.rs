@@ -50,6 +50,29 @@ impl<'a, T> MatrixMut<'a, T> {
         unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
     }
 
+    /// `COUNT` rows from `row` on.
+    ///
+    /// # Panics
+    /// Where there are not as many.
+    #[inline(always)]
+    pub(crate) fn rows_mut<const COUNT: usize>(&mut self, row: usize) -> [&mut [T]; COUNT] {
+        assert!(COUNT <= self.rows && row <= self.rows - COUNT);
+        core::array::from_fn(
+            #[inline(always)]
+            |r| {
+                let start = self.start.wrapping_add((row + r) * self.stride);
+                // SAFETY: rows lie in the data that `new` was given and do not overlap; no other part has a claim on them.
+                unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
+            },
+        )
+    }
+
+    /// The first element, and the elements from a row to the next.
+    #[inline(always)]
+    pub(super) fn start_and_stride(&self) -> (*const T, usize) {
+        (self.start, self.stride)
+    }
+
     /// All rows in one where nothing lies between them.
     pub(crate) fn as_slice(&mut self) -> Option<&mut [T]> {
         // SAFETY: without gaps the rows are one run of the data that `new` was given.

@@ -1,7 +1,8 @@
 //! Norms: any shape and epilogue, lengths that fit or do not, every level against the reference.
 
+use steadygrad::norm::Affine;
 use steadygrad::norm::batch_norm::{
-    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, Gradients, SavedStatistics,
+    BackwardInputs, BatchStatistics, EpilogueBackward, Gradients, SavedStatistics,
 };
 use steadygrad::reference::{activation as activations, batch_norm as reference};
 use steadygrad::{Activation, BatchNorm, ChannelShape, Epilogue, Level};
@@ -27,9 +28,9 @@ fn batch_norm<T: Bits>(reader: &mut Reader<'_>) {
     let has_residual = reader.byte().is_multiple_of(2);
     let (x, dy): (Vec<T>, Vec<T>) = (reader.ordinaries(elements), reader.ordinaries(elements));
     let residual: Vec<T> = reader.ordinaries(elements);
-    let (gain, bias): (Vec<T>, Vec<T>) =
+    let (gamma, beta): (Vec<T>, Vec<T>) =
         (reader.ordinaries(shape.channels), reader.ordinaries(shape.channels));
-    let affine = Affine { gain: Some(&gain[..]), bias: Some(&bias[..]) };
+    let affine = Affine { gamma: Some(&gamma[..]), beta: Some(&beta[..]) };
     let epilogue = Epilogue { residual: has_residual.then_some(&residual[..]), activation };
     for level in Level::available() {
         let (mut mean, mut rstd) = (vec![f64::NAN; shape.channels], vec![f64::NAN; shape.channels]);
@@ -54,22 +55,22 @@ fn batch_norm<T: Bits>(reader: &mut Reader<'_>) {
                 (0..elements).filter(|at| at / shape.inner % shape.channels == channel).collect();
             let wide = |data: &[T]| places.iter().map(|&at| data[at].to_f64()).collect::<Vec<f64>>();
             let (x, dy, residual) = (wide(&x), wide(&dy), wide(&residual));
-            let (gain, bias) = (gain[channel].to_f64(), bias[channel].to_f64());
+            let (gamma, beta) = (gamma[channel].to_f64(), beta[channel].to_f64());
             let statistics = reference::statistics(&x, norm.eps);
             let before: Vec<f64> = x
                 .iter()
                 .zip(&residual)
                 .map(|(&x, r)| {
-                    reference::forward(x, statistics, (gain, bias)) + if has_residual { *r } else { 0.0 }
+                    reference::forward(x, statistics, (gamma, beta)) + if has_residual { *r } else { 0.0 }
                 })
                 .collect();
             let activation = activation.unwrap_or(Activation::Identity);
             let gradient: Vec<f64> =
                 before.iter().zip(&dy).map(|(&x, &dy)| activations::backward(activation, x, dy)).collect();
             let mut expected = vec![0.0; x.len()];
-            reference::backward_input(&x, &gradient, statistics, gain, &mut expected);
+            reference::backward_input(&x, &gradient, statistics, gamma, &mut expected);
             // Numbers up to 16, deviations down to √eps, a gradient of three terms.
-            let size = 1.0 + 16.0 * statistics.1 * (1.0 + gain.abs());
+            let size = 1.0 + 16.0 * statistics.1 * (1.0 + gamma.abs());
             let tolerance = Tolerance { relative: 64.0, absolute: 1e3 * size * size * size };
             for (i, &at) in places.iter().enumerate() {
                 assert_close(

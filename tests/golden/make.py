@@ -256,25 +256,25 @@ def batch_norms():
                 norm(xs[step])
             x = xs[2].clone().requires_grad_()
             y = norm(x)
-            dx, dgain, dbias = torch.autograd.grad(y, (x, norm.weight, norm.bias), dy)
+            dx, dgamma, dbeta = torch.autograd.grad(y, (x, norm.weight, norm.bias), dy)
             outputs = dict(y=y, running_mean=norm.running_mean, running_variance=norm.running_var)
-            gradients = dict(dx=dx, dgain=dgain, dbias=dbias)
+            gradients = dict(dx=dx, dgamma=dgamma, dbeta=dbeta)
             # The activations fused behind the norm and an addition, with running statistics left alone.
             for name, f in (("relu", F.relu), ("tanh", torch.tanh), ("gelu", F.gelu)):
                 x, r = xs[2].clone().requires_grad_(), residual.clone().requires_grad_()
                 fused = f(F.batch_norm(x, None, None, norm.weight, norm.bias, True, 0.0, 1e-3) + r)
                 results = torch.autograd.grad(fused, (x, r, norm.weight, norm.bias), dy)
                 outputs[f"y_{name}"] = fused
-                gradients.update(zip((f"{g}_{name}" for g in ("dx", "dresidual", "dgain", "dbias")), results))
+                gradients.update(zip((f"{g}_{name}" for g in ("dx", "dresidual", "dgamma", "dbeta")), results))
             norm.eval()
             x = xs[2].clone().requires_grad_()
             y = norm(x)
             frozen = torch.autograd.grad(y, (x, norm.weight, norm.bias), dy)
             outputs["y_eval"] = y
-            gradients.update(zip(("dx_eval", "dgain_eval", "dbias_eval"), frozen))
+            gradients.update(zip(("dx_eval", "dgamma_eval", "dbeta_eval"), frozen))
             yield case("batch_norm", dict(outer=outer, channels=channels, inner=inner, eps=1e-3,
                                           cumulative=momentum is None),
-                       dict(xs=xs, dy=dy, residual=residual, gain=norm.weight, bias=norm.bias), outputs, gradients)
+                       dict(xs=xs, dy=dy, residual=residual, gamma=norm.weight, beta=norm.bias), outputs, gradients)
 
 
 # ------------------------------------------------------------------------------------------------------- clip

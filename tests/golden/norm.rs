@@ -1,7 +1,8 @@
 //! Batch norm against PyTorch's, with and without what is fused behind it.
 
+use steadygrad::norm::Affine;
 use steadygrad::norm::batch_norm::{
-    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, Gradients, Momentum,
+    BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, Gradients, Momentum,
     RunningStatistics, SavedStatistics,
 };
 use steadygrad::{Activation, BatchNorm, ChannelShape, Element, Epilogue};
@@ -24,8 +25,8 @@ fn batch_norm<T: Element>(case: &Case) {
     let norm = BatchNorm { eps: case.float("eps"), momentum };
     let (xs, dy, residual) =
         (case.input_lists::<T>("xs"), case.input::<T>("dy"), case.input::<T>("residual"));
-    let (gain, bias) = (case.input::<T>("gain"), case.input::<T>("bias"));
-    let affine = Affine { gain: Some(&gain), bias: Some(&bias) };
+    let (gamma, beta) = (case.input::<T>("gamma"), case.input::<T>("beta"));
+    let affine = Affine { gamma: Some(&gamma), beta: Some(&beta) };
 
     let (mut mean, mut rstd) = (vec![f64::NAN; shape.channels], vec![f64::NAN; shape.channels]);
     let (mut running_mean, mut variance) = (vec![T::zero(); shape.channels], vec![T::one(); shape.channels]);
@@ -47,19 +48,19 @@ fn batch_norm<T: Element>(case: &Case) {
     let inputs = BackwardInputs { x, dy: &dy, affine, epilogue: EpilogueBackward::default() };
     let run = |suffix: &str, inputs: BackwardInputs<'_, T>| {
         let (mut dx, mut dresidual) = (vec![T::nan(); x.len()], vec![T::nan(); x.len()]);
-        let (mut dgain, mut dbias) = (vec![T::zero(); shape.channels], vec![T::zero(); shape.channels]);
+        let (mut dgamma, mut dbeta) = (vec![T::zero(); shape.channels], vec![T::zero(); shape.channels]);
         let gradients = Gradients {
             input: Some(&mut dx),
             residual: Some(&mut dresidual),
-            gain: Some(&mut dgain),
-            bias: Some(&mut dbias),
+            gamma: Some(&mut dgamma),
+            beta: Some(&mut dbeta),
         };
         if suffix == "_eval" {
             norm.backward_frozen(shape, inputs, frozen, gradients).expect("valid");
         } else {
             norm.backward(shape, inputs, saved, gradients).expect("valid");
         }
-        for (name, gradient) in [("dx", &dx), ("dgain", &dgain), ("dbias", &dbias)] {
+        for (name, gradient) in [("dx", &dx), ("dgamma", &dgamma), ("dbeta", &dbeta)] {
             case.compare(&format!("{name}{suffix}"), gradient);
         }
         if inputs.epilogue != EpilogueBackward::default() {

@@ -129,7 +129,7 @@ impl<const N: usize> Tail<N> {
         let sum = a + self.k;
         let inverse = one / sum;
         // 1/(a + k) = inverse·(1 + lost): what the sum and the division have rounded away.
-        let lost = ((sum - self.k) - a).mul_add(inverse, sum.neg_mul_add(inverse, one));
+        let lost = ((sum - self.k) - a).mul_add(inverse, inverse.mul_add_exact(-sum, one));
         let v = (inverse.mul_add(a.splat(self.slope), one) * lost).mul_add(r + v + 1.0, v);
         // The product of the polynomial and the inverse in two parts.
         let double_k = a.splat(2.0 * self.k);
@@ -141,11 +141,11 @@ impl<const N: usize> Tail<N> {
         let beyond_first = beyond_second.mul_add(q, second);
         let beyond_first_low = beyond_second.mul_add(q, second - beyond_first);
         let factor = beyond_first.mul_add(q, first);
-        let factor_low = beyond_first.mul_add(q, first - factor) + self.first_low;
+        let factor_low = beyond_first.mul_add_exact(q, first - factor) + self.first_low;
         // The secant's slope serves as the tangent's.
         let factor_low = beyond_first_low.mul_add(q, beyond_first.mul_add(q_low, factor_low));
         let product = factor * inverse;
-        let product_low = factor_low.mul_add(inverse, factor.mul_sub(inverse, product));
+        let product_low = factor_low.mul_add(inverse, factor.mul_add_exact(inverse, -product));
         product + product.mul_add(r, product.mul_add(v, product_low))
     }
 }

@@ -157,7 +157,7 @@ fn scaled_complement<V: Vector<Elem = f64>, const N: usize>(
     let denominator = x.mul_add(scale, offset);
     let denominator_low = x.mul_add(scale, offset - denominator);
     let inverse = one / denominator;
-    let residual = inverse.neg_mul_add(denominator_low, inverse.neg_mul_add(denominator, one));
+    let residual = inverse.neg_mul_add(denominator_low, inverse.mul_add_exact(-denominator, one));
     let inverse_low = inverse * residual;
     // The first difference is exact while it matters, so t is rounded once.
     let factor = x.splat(-2.0 * OFFSET);
@@ -165,9 +165,9 @@ fn scaled_complement<V: Vector<Elem = f64>, const N: usize>(
     let first = x.splat(coefficients[0]);
     let others = polynomial_from::<_, N>(1, t, coefficients);
     let p = t.mul_add(others, first);
-    let p_low = t.mul_add(others, first - p) + coefficient_low;
+    let p_low = t.mul_add_exact(others, first - p) + coefficient_low;
     let high = p * inverse;
-    (high, p.mul_sub(inverse, high) + p.mul_add(inverse_low, p_low * inverse))
+    (high, p.mul_add_exact(inverse, -high) + p.mul_add(inverse_low, p_low * inverse))
 }
 
 /// `(a + a_low)·(b + b_low)`, rounded once but for what is below a rounding.

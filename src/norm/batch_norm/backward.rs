@@ -2,12 +2,12 @@
 
 use core::ops::Range;
 
-use super::kernel::{self, Differentiating, Normalizing};
+use super::kernel::{self, Differentiating, Gate, Normalizing};
 use super::parts::{
     BackwardInputs, EpilogueBackward, FrozenStatistics, GradientSums, Gradients, SavedStatistics,
 };
 use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
-use crate::activation;
+use crate::activation::{self, kernel::Rectifier};
 use crate::parallel::{self, Offset, Split};
 use crate::simd::{self, Active, InOut, MatrixMut, STRIP, Slots, Tile};
 use crate::strips::{Strips, TILE};
@@ -54,8 +54,8 @@ struct BackwardPart<'a, T> {
     inner: usize,
     dx: Option<MatrixMut<'a, T>>,
     dresidual: Option<MatrixMut<'a, T>>,
-    dgain: Option<&'a mut [T]>,
-    dbias: Option<&'a mut [T]>,
+    dgamma: Option<&'a mut [T]>,
+    dbeta: Option<&'a mut [T]>,
     sums: Option<&'a mut [GradientSums]>,
 }
 
@@ -81,7 +81,7 @@ impl<T: Element> Split for BackwardPart<'_, T> {
         let inner = self.inner;
         let channels = Split::split_at(self.channels, mid);
         let (dx, dresidual) = (split_cols(self.dx, mid * inner), split_cols(self.dresidual, mid * inner));
-        let (dgain, dbias) = (self.dgain.split_at(mid), self.dbias.split_at(mid));
+        let (dgamma, dbeta) = (self.dgamma.split_at(mid), self.dbeta.split_at(mid));
         let sums = self.sums.split_at(mid);
         (
             Self {
@@ -89,8 +89,8 @@ impl<T: Element> Split for BackwardPart<'_, T> {
                 inner,
                 dx: dx.0,
                 dresidual: dresidual.0,
-                dgain: dgain.0,
-                dbias: dbias.0,
+                dgamma: dgamma.0,
+                dbeta: dbeta.0,
                 sums: sums.0,
             },
             Self {
@@ -98,8 +98,8 @@ impl<T: Element> Split for BackwardPart<'_, T> {
                 inner,
                 dx: dx.1,
                 dresidual: dresidual.1,
-                dgain: dgain.1,
-                dbias: dbias.1,
+                dgamma: dgamma.1,
+                dbeta: dbeta.1,
                 sums: sums.1,
             },
         )
@@ -139,11 +139,17 @@ pub(super) fn backward<T: Element>(job: Backward<'_, T>) {
         inner: shape.inner,
         dx: gradients.input.map(matrix),
         dresidual: gradients.residual.map(matrix),
-        dgain: gradients.gain,
-        dbias: gradients.bias,
+        dgamma: gradients.gamma,
+        dbeta: gradients.beta,
         sums,
     };
-    let task = BackwardStrips { common, dy: inputs.dy, epilogue: inputs.epilogue, statistics };
+    let task = BackwardStrips {
+        common,
+        dy: inputs.dy,
+        epilogue: inputs.epilogue,
+        gate: Through::new(inputs.epilogue),
+        statistics,
+    };
     parallel::for_each(part, strips.task(), |part| each_strip(strips, part, |part| task.run(part)));
 }
 
@@ -152,7 +158,34 @@ struct BackwardStrips<'a, T> {
     common: Common<'a, T>,
     dy: &'a [T],
     epilogue: EpilogueBackward<'a, T>,
+    /// How dz follows from dy within other loops; none where the activation needs its own.
+    gate: Option<Through<'a, T>>,
     statistics: Statistics<'a, T>,
+}
+
+/// What stands between dy and dz.
+#[derive(Clone, Copy)]
+enum Through<'a, T> {
+    Nothing,
+    /// An activation of the norm's output.
+    Input(Rectifier<T>),
+    /// An activation with this output.
+    Output(Rectifier<T>, &'a [T]),
+}
+
+impl<'a, T: Element> Through<'a, T> {
+    fn new(epilogue: EpilogueBackward<'a, T>) -> Option<Self> {
+        let (activation, from) = match epilogue {
+            EpilogueBackward::FromInput(Epilogue { activation, residual }) => (activation, residual),
+            EpilogueBackward::FromOutput { activation, y } => (Some(activation), Some(y)),
+        };
+        match (Rectifier::of(activation)?, epilogue, from) {
+            (Rectifier::Identity, ..) => Some(Self::Nothing),
+            (rectifier, EpilogueBackward::FromOutput { y, .. }, _) => Some(Self::Output(rectifier, y)),
+            (rectifier, EpilogueBackward::FromInput(_), None) => Some(Self::Input(rectifier)),
+            (_, EpilogueBackward::FromInput(_), Some(_)) => None,
+        }
+    }
 }
 
 impl<T: Element> BackwardStrips<'_, T> {
@@ -164,12 +197,12 @@ impl<T: Element> BackwardStrips<'_, T> {
         let mut normalizing = Normalizing::new();
         for (at, channel) in channels.clone().enumerate() {
             (mean[at], rstd[at]) = self.statistics.of_channel(channel, *eps);
-            normalizing.set(at, mean[at], affine.gain(channel) * rstd[at], affine.bias(channel));
+            normalizing.set(at, mean[at], affine.gamma(channel) * rstd[at], affine.beta(channel));
         }
         let strip = Strip { task: self, channels: channels.clone(), mean, normalizing };
 
         let depends = matches!(self.statistics, Statistics::Saved(_)) && part.dx.is_some();
-        let wants_sums = part.dgain.is_some() || part.dbias.is_some() || part.sums.is_some() || depends;
+        let wants_sums = part.dgamma.is_some() || part.dbeta.is_some() || part.sums.is_some() || depends;
         let mut totals = [[0.0; STRIP]; 2];
         if wants_sums || part.dresidual.is_some() {
             let dresidual = part.dresidual.as_mut().map(MatrixMut::reborrow);
@@ -183,11 +216,11 @@ impl<T: Element> BackwardStrips<'_, T> {
             if let Some(sums) = &mut part.sums {
                 sums[at] = own;
             }
-            if let Some(dgain) = &mut part.dgain {
-                dgain[at] = T::from_f64(dgain[at].to_f64() + own.dy_deviation * rstd[at]);
+            if let Some(dgamma) = &mut part.dgamma {
+                dgamma[at] = T::from_f64(dgamma[at].to_f64() + own.dy_deviation * rstd[at]);
             }
-            if let Some(dbias) = &mut part.dbias {
-                dbias[at] = T::from_f64(dbias[at].to_f64() + own.dy);
+            if let Some(dbeta) = &mut part.dbeta {
+                dbeta[at] = T::from_f64(dbeta[at].to_f64() + own.dy);
             }
             let all = match self.statistics {
                 Statistics::Saved(_) => own,
@@ -196,24 +229,15 @@ impl<T: Element> BackwardStrips<'_, T> {
             };
             let count = all.count as f64;
             let means = [all.dy / count, all.dy_deviation / count * rstd[at] * rstd[at]];
-            differentiating.set(at, affine.gain(channel) * rstd[at], mean[at], means);
+            differentiating.set(at, affine.gamma(channel) * rstd[at], mean[at], means);
         }
         if let Some(dx) = part.dx {
-            let rows = match part.dresidual {
-                // Where the gradient of the norm's output has been written, it is not computed twice.
-                Some(dresidual) if !self.is_plain() => (dx, Some(dresidual)),
-                _ => (dx, None),
-            };
-            let rows = Offset { first: 0, data: InputRows { dx: rows.0, dresidual: rows.1 } };
+            // Where the gradient of the norm's output has been written, it is not computed twice.
+            let rows = Offset { first: 0, data: InputRows { dx, dresidual: part.dresidual } };
             parallel::for_each(rows, strips.rows(), |Offset { first, data }| {
                 strip.input(&differentiating, first, data);
             });
         }
-    }
-
-    /// Whether `dy` itself is the gradient of the norm's output.
-    fn is_plain(&self) -> bool {
-        matches!(self.epilogue, EpilogueBackward::FromInput(Epilogue { activation: None, .. }))
     }
 }
 
@@ -242,6 +266,44 @@ impl<T: Element> Split for InputRows<'_, T> {
     }
 }
 
+/// What is done with the tiles of a gate.
+trait Visitor<T: Element> {
+    fn visit<G: Gate<T, N>, const N: usize>(self, active: Active, gated: kernel::Gated<'_, T, G, N>);
+}
+
+struct GradientSumsOf<'a> {
+    mean: &'a Slots,
+    sums: &'a mut [Slots; 2],
+}
+
+impl<T: Element> Visitor<T> for GradientSumsOf<'_> {
+    fn visit<G: Gate<T, N>, const N: usize>(self, active: Active, gated: kernel::Gated<'_, T, G, N>) {
+        simd::dispatch(active, kernel::GradientSums { gated, mean: self.mean, sums: self.sums });
+    }
+}
+
+struct GradientOf<'a, T> {
+    dz: MatrixMut<'a, T>,
+}
+
+impl<T: Element> Visitor<T> for GradientOf<'_, T> {
+    fn visit<G: Gate<T, N>, const N: usize>(self, active: Active, gated: kernel::Gated<'_, T, G, N>) {
+        simd::dispatch(active, kernel::Gradient { gated, dz: self.dz });
+    }
+}
+
+struct InputOf<'a, T> {
+    strip: &'a Strip<'a, T>,
+    by: &'a Differentiating<T>,
+    dx: MatrixMut<'a, T>,
+}
+
+impl<T: Element> Visitor<T> for InputOf<'_, T> {
+    fn visit<G: Gate<T, N>, const N: usize>(self, _active: Active, gated: kernel::Gated<'_, T, G, N>) {
+        self.strip.input_from(self.by, gated, self.dx);
+    }
+}
+
 /// One strip of a backward.
 struct Strip<'a, T> {
     task: &'a BackwardStrips<'a, T>,
@@ -253,101 +315,116 @@ struct Strip<'a, T> {
 impl<T: Element> Strip<'_, T> {
     /// The two sums of each channel over some rows; writes the gradient of the residual.
     fn sums(&self, ResidualRows { rows, dresidual }: ResidualRows<'_, T>, wants_sums: bool) -> [Slots; 2] {
-        let (Common { active, strips, x, .. }, inner) =
-            (&self.task.common, self.task.common.strips.shape.inner);
-        let (mut sums, mean) = ([[0.0; STRIP]; 2], &self.mean);
-        if self.task.is_plain() {
-            let dy = strips.tile(self.task.dy, rows.clone(), &self.channels);
-            if let Some(mut dresidual) = dresidual {
-                for row in 0..dresidual.rows() {
-                    dresidual.row(row).copy_from_slice(dy.row(row));
+        let (common, inner) = (&self.task.common, self.task.common.strips.shape.inner);
+        let (mut sums, width) = ([[0.0; STRIP]; 2], (self.channels.end - self.channels.start) * inner);
+        let mut gradient = [T::zero(); TILE];
+        let (first, height) = (rows.start, rows.end - rows.start);
+        if let Some(dresidual) = dresidual {
+            // Sums of a tile follow while it is in cache.
+            each_tile(first, dresidual, |place, mut dz| {
+                self.gradient(place, dz.reborrow());
+                if wants_sums {
+                    self.sums_of(place, &dz, &mut sums);
                 }
-            }
-            if wants_sums {
-                let x = strips.tile(x, rows, &self.channels);
-                simd::dispatch(*active, kernel::GradientSums { inner, mean, x, dy, sums: &mut sums });
-            }
-        } else {
-            let width = (self.channels.end - self.channels.start) * inner;
-            let mut gradient = [T::zero(); TILE];
-            let mut add_tile =
-                |place: (usize, usize), dresidual: Option<MatrixMut<'_, T>>, size: (usize, usize)| {
-                    let gradient = &mut gradient[..size.0 * size.1];
-                    let mut tile = MatrixMut::new(gradient, size.0, size.1, size.1);
-                    self.gradient(place, tile.reborrow());
-                    if let Some(mut dresidual) = dresidual {
-                        for row in 0..size.0 {
-                            dresidual.row(row).copy_from_slice(tile.row(row));
-                        }
-                    }
-                    if wants_sums {
-                        let x = self.task.common.tile(x, place, &self.channels, &tile);
-                        let dy = Tile { data: &*gradient, stride: size.1, rows: size.0, width: size.1 };
-                        simd::dispatch(*active, kernel::GradientSums { inner, mean, x, dy, sums: &mut sums });
-                    }
-                };
-            match dresidual {
-                Some(dresidual) => each_tile(rows.start, dresidual, |place, dresidual| {
-                    let size = (dresidual.rows(), dresidual.cols());
-                    add_tile(place, Some(dresidual), size);
-                }),
-                None => {
-                    let height = (TILE / width).max(1);
-                    for row in rows.clone().step_by(height) {
-                        for col in (0..width).step_by(TILE) {
-                            let size = (height.min(rows.end - row), TILE.min(width - col));
-                            add_tile((row, col), None, size);
-                        }
-                    }
+            });
+        } else if wants_sums && self.task.gate.is_some() {
+            let mean = &self.mean;
+            self.visit((first, 0), [height, width], GradientSumsOf { mean, sums: &mut sums });
+        } else if wants_sums {
+            let tile_rows = (TILE / width).clamp(1, height);
+            for row in (0..height).step_by(tile_rows) {
+                for col in (0..width).step_by(TILE) {
+                    let size = [tile_rows.min(height - row), TILE.min(width - col)];
+                    let mut dz =
+                        MatrixMut::new(&mut gradient[..size[0] * size[1]], size[0], size[1], size[1]);
+                    self.gradient((first + row, col), dz.reborrow());
+                    self.sums_of((first + row, col), &dz, &mut sums);
                 }
             }
         }
         let channels = self.channels.end - self.channels.start;
-        simd::dispatch(*active, kernel::Totals { inner, channels, sums: &sums })
+        simd::dispatch(common.active, kernel::Totals { inner, channels, sums: &sums })
     }
 
-    /// dx of a tile from the gradient of the norm's output.
-    fn input_tile(&self, by: &Differentiating<T>, x: Tile<'_, T>, dy: Tile<'_, T>, dx: MatrixMut<'_, T>) {
-        let (active, inner) = (self.task.common.active, self.task.common.strips.shape.inner);
-        match self.task.statistics {
-            Statistics::Frozen(_) => simd::dispatch(active, kernel::Scale { inner, by: &by.0[0], dy, dx }),
-            _ => simd::dispatch(active, kernel::Differentiate { inner, by, x, dy, dx }),
-        }
+    /// Adds the sums of a tile whose dz has been computed.
+    fn sums_of(&self, place: (usize, usize), dz: &MatrixMut<'_, T>, sums: &mut [Slots; 2]) {
+        let gated = self.computed(place, dz);
+        simd::dispatch(self.task.common.active, kernel::GradientSums { gated, mean: &self.mean, sums });
+    }
+
+    /// The tile of x at a place, with its dz.
+    fn computed<'b>(
+        &'b self,
+        place: (usize, usize),
+        dz: &'b MatrixMut<'_, T>,
+    ) -> kernel::Gated<'b, T, kernel::Open, 2> {
+        let common = &self.task.common;
+        let x = common.tile(common.x, place, &self.channels, [dz.rows(), dz.cols()]);
+        let inner = common.strips.shape.inner;
+        kernel::Gated { inner, by: &self.normalizing, gate: kernel::Open, tiles: [x, Tile::of(dz)] }
     }
 
     /// dx of some rows, the first of which is `first`.
-    fn input(
-        &self,
-        by: &Differentiating<T>,
-        first: usize,
-        InputRows { dx, mut dresidual }: InputRows<'_, T>,
-    ) {
-        let common = &self.task.common;
-        if self.task.is_plain() {
-            let rows = first..first + dx.rows();
-            let tile = |data| common.strips.tile(data, rows.clone(), &self.channels);
-            return self.input_tile(by, tile(common.x), tile(self.task.dy), dx);
+    fn input(&self, by: &Differentiating<T>, first: usize, InputRows { dx, dresidual }: InputRows<'_, T>) {
+        if let Some(dz) = dresidual {
+            return self.input_from(by, self.computed((first, 0), &dz), dx);
+        }
+        if self.task.gate.is_some() {
+            let size = [dx.rows(), dx.cols()];
+            return self.visit((first, 0), size, InputOf { strip: self, by, dx });
         }
         let mut gradient = [T::zero(); TILE];
         each_tile(first, dx, |place, dx| {
             let (rows, width) = (dx.rows(), dx.cols());
-            let gradient = &mut gradient[..rows * width];
-            match &mut dresidual {
-                Some(dresidual) => {
-                    for (row, gradient) in gradient.chunks_exact_mut(width).enumerate() {
-                        let from = &dresidual.row(place.0 - first + row)[place.1..];
-                        gradient.copy_from_slice(&from[..width]);
-                    }
-                }
-                None => self.gradient(place, MatrixMut::new(gradient, rows, width, width)),
-            }
-            let x = common.tile(common.x, place, &self.channels, &dx);
-            self.input_tile(by, x, Tile { data: &*gradient, stride: width, rows, width }, dx);
+            let mut dz = MatrixMut::new(&mut gradient[..rows * width], rows, width, width);
+            self.gradient(place, dz.reborrow());
+            self.input_from(by, self.computed(place, &dz), dx);
         });
+    }
+
+    /// dx of a tile.
+    fn input_from<G: Gate<T, N>, const N: usize>(
+        &self,
+        by: &Differentiating<T>,
+        gated: kernel::Gated<'_, T, G, N>,
+        dx: MatrixMut<'_, T>,
+    ) {
+        let active = self.task.common.active;
+        match self.task.statistics {
+            Statistics::Frozen(_) => simd::dispatch(active, kernel::Scale { gated, scale: &by.0[0], dx }),
+            _ => simd::dispatch(active, kernel::Differentiate { gated, differentiating: by, dx }),
+        }
+    }
+
+    /// Calls `visitor` with the gate and the tiles of this size at a place.
+    ///
+    /// # Panics
+    /// Where the backward has no gate.
+    fn visit(&self, place: (usize, usize), size: [usize; 2], visitor: impl Visitor<T>) {
+        let (common, by) = (&self.task.common, &self.normalizing);
+        let (active, inner) = (common.active, common.strips.shape.inner);
+        let tile = |data| common.tile(data, place, &self.channels, size);
+        let (x, dy) = (tile(common.x), tile(self.task.dy));
+        match self.task.gate.expect("a gate") {
+            Through::Nothing => {
+                visitor.visit(active, kernel::Gated { inner, by, gate: kernel::Open, tiles: [x, dy] });
+            }
+            Through::Input(rectifier) => {
+                let gate = kernel::FromInput(rectifier);
+                visitor.visit(active, kernel::Gated { inner, by, gate, tiles: [x, dy] });
+            }
+            Through::Output(rectifier, y) => {
+                let gate = kernel::FromOutput(rectifier);
+                visitor.visit(active, kernel::Gated { inner, by, gate, tiles: [x, dy, tile(y)] });
+            }
+        }
     }
 
     /// Overwrites a tile with the gradient of the norm's output: `dy` through the activation.
     fn gradient(&self, place: (usize, usize), mut out: MatrixMut<'_, T>) {
+        if self.task.gate.is_some() {
+            return self.visit(place, [out.rows(), out.cols()], GradientOf { dz: out });
+        }
         let common = &self.task.common;
         let (active, stride, dy) = (common.active, common.strips.stride(), self.task.dy);
         let first = common.at(place, &self.channels);
@@ -362,10 +439,11 @@ impl<T: Element> Strip<'_, T> {
                 let (rows, width) = (out.rows(), out.cols());
                 let mut before = [T::zero(); TILE];
                 let before = &mut before[..rows * width];
-                let x = common.tile(common.x, place, &self.channels, &out);
+                let x = common.tile(common.x, place, &self.channels, [rows, width]);
                 let y = MatrixMut::new(before, rows, width, width);
                 let inner = common.strips.shape.inner;
-                simd::dispatch(active, kernel::Normalize { inner, by: &self.normalizing, x, y });
+                let (by, rectifier) = (&self.normalizing, Rectifier::Identity);
+                simd::dispatch(active, kernel::Normalize { inner, by, rectifier, x, y });
                 let add = Epilogue { residual, activation: None };
                 each_span(first, stride, &mut out, |at, out| {
                     // The tile's own rows lie side by side.

@@ -1,7 +1,8 @@
 //! Batch norm as a part of the dense layer before it, for inference.
 
-use super::{Affine, BackwardInputs, BatchNorm, FrozenStatistics, Gradients};
+use super::{BackwardInputs, BatchNorm, FrozenStatistics, Gradients};
 use crate::linear::{Dense, DenseWeights};
+use crate::norm::Affine;
 use crate::shape::check_len;
 use crate::{ChannelShape, Element, Error};
 
@@ -16,7 +17,7 @@ impl BatchNorm {
     /// |------------------------|--------------------|-------------------------------------------|
     /// | `parameters.weights`   | `outputs · inputs` | read                                      |
     /// | `parameters.bias`      | `outputs`          | read                                      |
-    /// | `affine.gain`, `.bias` | `outputs`          | read                                      |
+    /// | `affine.gamma`, `.beta` | `outputs`         | read                                      |
     /// | `statistics.mean`, `.variance` | `outputs`  | read                                      |
     /// | `folded`               | `outputs · inputs` and `outputs` | overwritten with W′ and b′  |
     ///
@@ -29,12 +30,13 @@ impl BatchNorm {
     /// # Examples
     /// ```
     /// use steadygrad::linear::{Dense, DenseWeights};
-    /// use steadygrad::norm::batch_norm::{Affine, FrozenStatistics};
+    /// use steadygrad::norm::Affine;
+    /// use steadygrad::norm::batch_norm::FrozenStatistics;
     /// use steadygrad::BatchNorm;
     ///
     /// let norm = BatchNorm { eps: 1.0, ..BatchNorm::default() };
     /// let statistics = FrozenStatistics { mean: &[1.0_f32], variance: &[3.0] };
-    /// let affine = Affine { gain: None, bias: Some(&[10.0]) };
+    /// let affine = Affine { gamma: None, beta: Some(&[10.0]) };
     /// let parameters = DenseWeights { weights: &[4.0, 8.0], bias: Some(&[3.0]) };
     /// let (mut weights, mut bias) = ([0.0; 2], [0.0]);
     /// let layer = Dense { inputs: 2, outputs: 1 };
@@ -64,7 +66,7 @@ impl BatchNorm {
             let before = bias.map_or(0.0, |bias| bias[output].to_f64());
             let deviation = num_traits::Float::sqrt(statistics.variance[output].to_f64() + self.eps);
             let centered = before - statistics.mean[output].to_f64();
-            *folded = T::from_f64(centered * affine.gain(output) / deviation + affine.bias(output));
+            *folded = T::from_f64(centered * affine.gamma(output) / deviation + affine.beta(output));
         }
         Ok(())
     }

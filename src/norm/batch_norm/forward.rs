@@ -3,8 +3,10 @@
 use core::ops::Range;
 
 use super::kernel::{self, Normalizing};
-use super::parts::{Affine, FrozenStatistics};
+use super::parts::FrozenStatistics;
 use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
+use crate::activation::kernel::Rectifier;
+use crate::norm::Affine;
 use crate::parallel::{self, Offset, Split};
 use crate::simd::{self, Active, MatrixMut};
 use crate::stats::Moments;
@@ -124,7 +126,7 @@ impl<T: Element> Common<'_, T> {
             if let Some((mean_out, rstd_out)) = &mut part.saved {
                 (mean_out[at], rstd_out[at]) = (mean, rstd);
             }
-            by.set(at, mean, self.affine.gain(channel) * rstd, self.affine.bias(channel));
+            by.set(at, mean, self.affine.gamma(channel) * rstd, self.affine.beta(channel));
         }
         if part.y.rows() == 0 {
             return;
@@ -145,13 +147,25 @@ impl<T: Element> Common<'_, T> {
         y: MatrixMut<'_, T>,
     ) {
         let inner = self.strips.shape.inner;
-        if epilogue.is_none() {
-            let x = self.strips.tile(self.x, first..first + y.rows(), channels);
-            return simd::dispatch(self.active, kernel::Normalize { inner, by, x, y });
+        if let Some(rectifier) = Rectifier::of(epilogue.activation) {
+            let tile = |data| self.strips.tile(data, first..first + y.rows(), channels);
+            let x = tile(self.x);
+            return match epilogue.residual.map(tile) {
+                None => simd::dispatch(self.active, kernel::Normalize { inner, by, rectifier, x, y }),
+                Some(residual) => {
+                    simd::dispatch(
+                        self.active,
+                        kernel::NormalizeAdd { inner, by, rectifier, x, residual, y },
+                    );
+                }
+            };
         }
         each_tile(first, y, |place, mut y| {
-            let x = self.tile(self.x, place, channels, &y);
-            simd::dispatch(self.active, kernel::Normalize { inner, by, x, y: y.reborrow() });
+            let x = self.tile(self.x, place, channels, [y.rows(), y.cols()]);
+            simd::dispatch(
+                self.active,
+                kernel::Normalize { inner, by, rectifier: Rectifier::Identity, x, y: y.reborrow() },
+            );
             each_span(self.at(place, channels), self.strips.stride(), &mut y, |at, y| {
                 epilogue.apply(self.active, at, y);
             });

@@ -1,6 +1,7 @@
 //! The maps and sums over a tile of channels.
 
 use crate::Element;
+use crate::activation::kernel::Rectifier;
 use crate::simd::{self, Isa, Kernel, MatrixMut, STRIP, Slots, Tile, Vector};
 
 /// What normalises a strip: `y = (x − shift)·scale + offset`, with the mean as a shift and what that lost, in offset.
@@ -8,26 +9,38 @@ use crate::simd::{self, Isa, Kernel, MatrixMut, STRIP, Slots, Tile, Vector};
 pub(super) struct Normalizing<T>(pub(super) [[T; STRIP]; 3]);
 
 impl<T: Element> Normalizing<T> {
+    /// By channel: shift, scale and offset.
+    fn coefficients(&self) -> [&[T; STRIP]; 3] {
+        self.0.each_ref()
+    }
+
     pub(super) fn new() -> Self {
         Self([[T::zero(); STRIP]; 3])
     }
 
-    /// Sets channel `channel` to `y = (x − mean)·scale + bias`.
-    pub(super) fn set(&mut self, channel: usize, mean: f64, scale: f64, bias: f64) {
+    /// Sets channel `channel` to `y = (x − mean)·scale + beta`.
+    pub(super) fn set(&mut self, channel: usize, mean: f64, scale: f64, beta: f64) {
         let shift = T::from_f64(mean);
         let lost = mean - shift.to_f64();
         // Where nothing was lost, an infinite scale must not make it NaN.
-        let offset = if lost == 0.0 { bias } else { bias - lost * scale };
+        let offset = if lost == 0.0 { beta } else { beta - lost * scale };
         for (coefficients, value) in self.0.iter_mut().zip([shift, T::from_f64(scale), T::from_f64(offset)]) {
             coefficients[channel] = value;
         }
     }
 }
 
-/// `y = (x − shift)·scale + offset`.
+/// `(x − shift)·scale + offset`.
+#[inline(always)]
+fn normalized<V: Vector>(x: V, [shift, scale, offset]: [V; 3]) -> V {
+    (x - shift).mul_add(scale, offset)
+}
+
+/// `y = f((x − shift)·scale + offset)`.
 pub(super) struct Normalize<'a, T> {
     pub(super) inner: usize,
     pub(super) by: &'a Normalizing<T>,
+    pub(super) rectifier: Rectifier<T>,
     pub(super) x: Tile<'a, T>,
     pub(super) y: MatrixMut<'a, T>,
 }
@@ -36,40 +49,125 @@ impl<T: Element> Kernel for Normalize<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
+        let Self { inner, by, rectifier, x, y } = self;
         simd::map_channels(
             isa,
-            self.inner,
-            [self.x],
-            &self.by.0,
-            self.y,
+            inner,
+            [x],
+            by.coefficients(),
+            y,
             #[inline(always)]
-            |[x], [shift, scale, offset]| (x - shift).mul_add(scale, offset),
+            |[x], by| rectifier.value(normalized(x, by)),
         );
     }
 }
 
-/// `[Σdy, Σdy·(x − mean)]` of each channel, added to `sums`.
-pub(super) struct GradientSums<'a, T> {
+/// `y = f((x − shift)·scale + offset + residual)`.
+pub(super) struct NormalizeAdd<'a, T> {
     pub(super) inner: usize,
-    pub(super) mean: &'a Slots,
+    pub(super) by: &'a Normalizing<T>,
+    pub(super) rectifier: Rectifier<T>,
     pub(super) x: Tile<'a, T>,
-    pub(super) dy: Tile<'a, T>,
-    pub(super) sums: &'a mut [Slots; 2],
+    pub(super) residual: Tile<'a, T>,
+    pub(super) y: MatrixMut<'a, T>,
 }
 
-impl<T: Element> Kernel for GradientSums<'_, T> {
+impl<T: Element> Kernel for NormalizeAdd<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        simd::fold_channels(
+        let Self { inner, by, rectifier, x, residual, y } = self;
+        simd::map_channels(
             isa,
-            self.inner,
-            [self.x, self.dy],
-            self.mean,
-            self.sums,
+            inner,
+            [x, residual],
+            by.coefficients(),
+            y,
             #[inline(always)]
-            |[x, dy], mean, [of_dy, of_product]| [of_dy + dy, (x - mean).mul_add(dy, of_product)],
+            |[x, residual], by| rectifier.value(normalized(x, by) + residual),
         );
+    }
+}
+
+/// How the gradient dz of the norm's output comes out of dy, while both are in registers. Its `N` tiles begin with x
+/// and dy; of zeros it makes 0.
+pub(super) trait Gate<T: Element, const N: usize>: Copy {
+    /// dz, given what normalises the channel.
+    fn gradient<V: Vector<Elem = T>>(self, tiles: [V; N], by: [V; 3]) -> V;
+}
+
+/// dz = dy.
+#[derive(Clone, Copy)]
+pub(super) struct Open;
+
+impl<T: Element> Gate<T, 2> for Open {
+    #[inline(always)]
+    fn gradient<V: Vector<Elem = T>>(self, [_, dy]: [V; 2], _by: [V; 3]) -> V {
+        dy
+    }
+}
+
+/// Through an activation of the norm's output, which is computed anew from x.
+#[derive(Clone, Copy)]
+pub(super) struct FromInput<T>(pub(super) Rectifier<T>);
+
+impl<T: Element> Gate<T, 2> for FromInput<T> {
+    #[inline(always)]
+    fn gradient<V: Vector<Elem = T>>(self, [x, dy]: [V; 2], by: [V; 3]) -> V {
+        self.0.gradient(normalized(x, by), dy)
+    }
+}
+
+/// Through an activation whose output is the third tile.
+#[derive(Clone, Copy)]
+pub(super) struct FromOutput<T>(pub(super) Rectifier<T>);
+
+impl<T: Element> Gate<T, 3> for FromOutput<T> {
+    #[inline(always)]
+    fn gradient<V: Vector<Elem = T>>(self, [_, dy, y]: [V; 3], _by: [V; 3]) -> V {
+        self.0.gradient(y, dy)
+    }
+}
+
+/// A gate with the tiles that it reads, and what normalises them.
+#[derive(Clone, Copy)]
+pub(super) struct Gated<'a, T, G, const N: usize> {
+    pub(super) inner: usize,
+    pub(super) by: &'a Normalizing<T>,
+    pub(super) gate: G,
+    pub(super) tiles: [Tile<'a, T>; N],
+}
+
+/// `[Σdz, Σdz·(x − mean)]` of each channel, added to `sums`.
+pub(super) struct GradientSums<'a, T, G, const N: usize> {
+    pub(super) gated: Gated<'a, T, G, N>,
+    pub(super) mean: &'a Slots,
+    pub(super) sums: &'a mut [Slots; 2],
+}
+
+impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for GradientSums<'_, T, G, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Gated { inner, by, gate, tiles } = self.gated;
+        let fold = simd::Fold {
+            inner,
+            tiles,
+            coefficients: by.coefficients(),
+            about: self.mean,
+            sums: self.sums,
+            prepare: simd::inlined(
+                #[inline(always)]
+                |tiles: [T::Vector<I>; N], by: [T::Vector<I>; 3]| [tiles[0], gate.gradient(tiles, by)],
+            ),
+            f: simd::inlined(
+                #[inline(always)]
+                |[x, dz]: [I::F64; 2], mean: I::F64, [of_dz, of_product]: [I::F64; 2]| {
+                    [of_dz + dz, (x - mean).mul_add(dz, of_product)]
+                },
+            ),
+        };
+        fold.run(isa);
     }
 }
 
@@ -94,73 +192,101 @@ impl Kernel for Totals<'_> {
     }
 }
 
-/// What makes dx of a strip: `dx = dy·scale + (x − shift)·slope + offset`.
+/// What makes dx of a strip: `dx = dz·scale + (x − shift)·slope + offset`, with the shift of [`Normalizing`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Differentiating<T>(pub(super) [[T; STRIP]; 4]);
+pub(super) struct Differentiating<T>(pub(super) [[T; STRIP]; 3]);
 
 impl<T: Element> Differentiating<T> {
     pub(super) fn new() -> Self {
-        Self([[T::zero(); STRIP]; 4])
+        Self([[T::zero(); STRIP]; 3])
     }
 
-    /// Sets channel `channel` to `dx = (dy − mean_dy − (x − mean)·k)·scale`.
-    pub(super) fn set(&mut self, channel: usize, scale: f64, mean: f64, [mean_dy, k]: [f64; 2]) {
-        let (shift, slope) = (T::from_f64(mean), -scale * k);
-        let lost = mean - shift.to_f64();
+    /// Sets channel `channel` to `dx = (dz − mean_dz − (x − mean)·k)·scale`.
+    pub(super) fn set(&mut self, channel: usize, scale: f64, mean: f64, [mean_dz, k]: [f64; 2]) {
+        let slope = -scale * k;
+        let lost = mean - T::from_f64(mean).to_f64();
         let of_lost = if lost == 0.0 { 0.0 } else { slope * lost };
-        let offset = -scale * mean_dy - of_lost;
-        let values = [T::from_f64(scale), shift, T::from_f64(slope), T::from_f64(offset)];
+        let offset = -scale * mean_dz - of_lost;
+        let values = [T::from_f64(scale), T::from_f64(slope), T::from_f64(offset)];
         for (coefficients, value) in self.0.iter_mut().zip(values) {
             coefficients[channel] = value;
         }
     }
 }
 
-/// `dx = dy·scale + (x − shift)·slope + offset`.
-pub(super) struct Differentiate<'a, T> {
-    pub(super) inner: usize,
-    pub(super) by: &'a Differentiating<T>,
-    pub(super) x: Tile<'a, T>,
-    pub(super) dy: Tile<'a, T>,
+/// `dx = dz·scale + (x − shift)·slope + offset`.
+pub(super) struct Differentiate<'a, T, G, const N: usize> {
+    pub(super) gated: Gated<'a, T, G, N>,
+    pub(super) differentiating: &'a Differentiating<T>,
     pub(super) dx: MatrixMut<'a, T>,
 }
 
-impl<T: Element> Kernel for Differentiate<'_, T> {
+impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Differentiate<'_, T, G, N> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
+        let Gated { inner, by, gate, tiles } = self.gated;
+        let [shift, scale, offset] = by.coefficients();
+        let [of_dz, slope, of_all] = self.differentiating.0.each_ref();
         simd::map_channels(
             isa,
-            self.inner,
-            [self.x, self.dy],
-            &self.by.0,
+            inner,
+            tiles,
+            [shift, scale, offset, of_dz, slope, of_all],
             self.dx,
             #[inline(always)]
-            |[x, dy], [scale, shift, slope, offset]| dy.mul_add(scale, (x - shift).mul_add(slope, offset)),
+            |tiles, [shift, scale, offset, of_dz, slope, of_all]| {
+                let dz = gate.gradient(tiles, [shift, scale, offset]);
+                dz.mul_add(of_dz, (tiles[0] - shift).mul_add(slope, of_all))
+            },
         );
     }
 }
 
-/// `dx = dy·scale`: the statistics do not depend on x.
-pub(super) struct Scale<'a, T> {
-    pub(super) inner: usize,
-    pub(super) by: &'a [T; STRIP],
-    pub(super) dy: Tile<'a, T>,
+/// `dx = dz·scale`: the statistics do not depend on x.
+pub(super) struct Scale<'a, T, G, const N: usize> {
+    pub(super) gated: Gated<'a, T, G, N>,
+    pub(super) scale: &'a [T; STRIP],
     pub(super) dx: MatrixMut<'a, T>,
 }
 
-impl<T: Element> Kernel for Scale<'_, T> {
+impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Scale<'_, T, G, N> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
+        let Gated { inner, by, gate, tiles } = self.gated;
+        let [shift, scale, offset] = by.coefficients();
         simd::map_channels(
             isa,
-            self.inner,
-            [self.dy],
-            core::array::from_ref(self.by),
+            inner,
+            tiles,
+            [shift, scale, offset, self.scale],
             self.dx,
             #[inline(always)]
-            |[dy], [scale]| dy * scale,
+            |tiles, [shift, scale, offset, of_dz]| gate.gradient(tiles, [shift, scale, offset]) * of_dz,
+        );
+    }
+}
+
+/// dz itself.
+pub(super) struct Gradient<'a, T, G, const N: usize> {
+    pub(super) gated: Gated<'a, T, G, N>,
+    pub(super) dz: MatrixMut<'a, T>,
+}
+
+impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Gradient<'_, T, G, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Gated { inner, by, gate, tiles } = self.gated;
+        simd::map_channels(
+            isa,
+            inner,
+            tiles,
+            by.coefficients(),
+            self.dz,
+            #[inline(always)]
+            |tiles, by| gate.gradient(tiles, by),
         );
     }
 }

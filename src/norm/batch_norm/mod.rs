@@ -15,10 +15,11 @@ mod schedule;
 use backward::{Backward, Statistics};
 use forward::{Forward, Source};
 pub use parts::{
-    Affine, BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, GradientSums, Gradients,
+    BackwardInputs, BatchStatistics, EpilogueBackward, FrozenStatistics, GradientSums, Gradients,
     RunningStatistics, SavedStatistics,
 };
 
+use super::Affine;
 use crate::element::compiled_once;
 use crate::shape::{check_len, check_range};
 use crate::stats::Moments;
@@ -46,13 +47,14 @@ pub enum Momentum {
 ///
 /// # Examples
 /// ```
-/// use steadygrad::norm::batch_norm::{Affine, BackwardInputs, BatchStatistics, Gradients, SavedStatistics};
+/// use steadygrad::norm::Affine;
+/// use steadygrad::norm::batch_norm::{BackwardInputs, BatchStatistics, Gradients, SavedStatistics};
 /// use steadygrad::{BatchNorm, ChannelShape, Epilogue};
 ///
 /// let shape = ChannelShape { outer: 2, channels: 2, inner: 1 };
 /// let norm = BatchNorm { eps: 1e-12, ..BatchNorm::default() };
 /// let x = [1.0_f64, 10.0, 3.0, 20.0];
-/// let affine = Affine { gain: Some(&[1.0, 2.0]), bias: Some(&[0.0, 0.5]) };
+/// let affine = Affine { gamma: Some(&[1.0, 2.0]), beta: Some(&[0.0, 0.5]) };
 /// let (mut mean, mut rstd, mut y) = ([0.0; 2], [0.0; 2], [0.0; 4]);
 /// let statistics = BatchStatistics { merged: None, mean: &mut mean, rstd: &mut rstd, running: None };
 /// norm.forward(shape, &x, affine, Epilogue::default(), statistics, &mut y)?;
@@ -60,11 +62,11 @@ pub enum Momentum {
 /// assert!([-1.0, -1.5, 1.0, 2.5].iter().zip(y).all(|(expected, y)| (y - expected).abs() < 1e-9));
 ///
 /// let inputs = BackwardInputs { x: &x, dy: &[1.0, 0.0, 0.0, 1.0], affine, epilogue: Default::default() };
-/// let (mut dgain, mut dbias) = ([0.0; 2], [0.0; 2]);
-/// let gradients = Gradients { gain: Some(&mut dgain), bias: Some(&mut dbias), ..Gradients::default() };
+/// let (mut dgamma, mut dbeta) = ([0.0; 2], [0.0; 2]);
+/// let gradients = Gradients { gamma: Some(&mut dgamma), beta: Some(&mut dbeta), ..Gradients::default() };
 /// norm.backward(shape, inputs, SavedStatistics { mean: &mean, rstd: &rstd }, gradients)?;
-/// assert_eq!(dbias, [1.0, 1.0]);
-/// assert!((dgain[0] + 1.0).abs() < 1e-9 && (dgain[1] - 1.0).abs() < 1e-9);
+/// assert_eq!(dbeta, [1.0, 1.0]);
+/// assert!((dgamma[0] + 1.0).abs() < 1e-9 && (dgamma[1] - 1.0).abs() < 1e-9);
 /// # Ok::<(), steadygrad::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,8 +95,8 @@ impl BatchNorm {
     /// | argument            | elements                   | access                                           |
     /// |---------------------|----------------------------|--------------------------------------------------|
     /// | `x`                 | `outer · channels · inner` | read                                             |
-    /// | `affine.gain`       | `channels`                 | read                                             |
-    /// | `affine.bias`       | `channels`                 | read                                             |
+    /// | `affine.gamma`       | `channels`                 | read                                             |
+    /// | `affine.beta`       | `channels`                 | read                                             |
     /// | `epilogue.residual` | as `x`                     | read                                             |
     /// | `statistics.merged` | `channels`                 | read: moments of the batch that `x` is a part of |
     /// | `statistics.mean`   | `channels`                 | overwritten, for the backward                    |
@@ -167,7 +169,7 @@ impl BatchNorm {
     /// | argument              | elements                   | access      |
     /// |-----------------------|----------------------------|-------------|
     /// | `x`                   | `outer · channels · inner` | read        |
-    /// | `affine.gain`, `.bias` | `channels`                | read        |
+    /// | `affine.gamma`, `.beta` | `channels`                | read        |
     /// | `epilogue.residual`   | as `x`                     | read        |
     /// | `statistics.mean`     | `channels`                 | read        |
     /// | `statistics.variance` | `channels`                 | read        |
@@ -180,7 +182,8 @@ impl BatchNorm {
     ///
     /// # Examples
     /// ```
-    /// use steadygrad::norm::batch_norm::{Affine, FrozenStatistics};
+    /// use steadygrad::norm::Affine;
+    /// use steadygrad::norm::batch_norm::FrozenStatistics;
     /// use steadygrad::{Activation, BatchNorm, ChannelShape, Epilogue};
     ///
     /// let shape = ChannelShape { outer: 1, channels: 1, inner: 2 };
@@ -232,12 +235,12 @@ impl BatchNorm {
     /// | argument                | elements                   | access                                |
     /// |-------------------------|----------------------------|---------------------------------------|
     /// | `inputs.x`, `.dy`       | `outer · channels · inner` | read                                  |
-    /// | `inputs.affine.gain`, `.bias` | `channels`           | read                                  |
+    /// | `inputs.affine.gamma`, `.beta` | `channels`           | read                                  |
     /// | `inputs.epilogue`       | as `x`                     | read: the residual, or `y`            |
     /// | `statistics.mean`, `.rstd` | `channels`              | read: as the forward left them        |
     /// | `gradients.input`       | as `x`                     | overwritten                           |
     /// | `gradients.residual`    | as `x`                     | overwritten                           |
-    /// | `gradients.gain`, `.bias` | `channels`               | accumulated                           |
+    /// | `gradients.gamma`, `.beta` | `channels`               | accumulated                           |
     ///
     /// Both sums are taken in `f64`. dx is within 8 ULP of the largest of its three terms, beside what f′ is off by.
     ///
@@ -285,7 +288,7 @@ impl BatchNorm {
     /// | argument               | elements   | access                                              |
     /// |------------------------|------------|-----------------------------------------------------|
     /// | `gradients.input`      |            | must be `None`: it depends on all parts             |
-    /// | `gradients.gain`, `.bias` | `channels` | accumulated, of this part                        |
+    /// | `gradients.gamma`, `.beta` | `channels` | accumulated, of this part                        |
     /// | `sums`                 | `channels` | overwritten, of this part                           |
     /// | the others             |            | as [`backward`](Self::backward)                     |
     ///

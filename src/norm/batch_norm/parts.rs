@@ -1,37 +1,8 @@
 //! What batch norm takes and gives beside its input and output, as borrowed structs.
 
+use crate::norm::{Affine, affine::check_optional};
 use crate::shape::check_len;
 use crate::{Activation, ChannelShape, Element, Epilogue, Error};
-
-/// γ and β of a norm: y = x̂·γ + β.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Affine<'a, T> {
-    /// γ, `channels` elements; none is 1.
-    pub gain: Option<&'a [T]>,
-    /// β, `channels` elements; none is 0.
-    pub bias: Option<&'a [T]>,
-}
-
-impl<T> Default for Affine<'_, T> {
-    fn default() -> Self {
-        Self { gain: None, bias: None }
-    }
-}
-
-impl<T: Element> Affine<'_, T> {
-    pub(super) fn check(&self, channels: usize) -> Result<(), Error> {
-        self.gain.map_or(Ok(()), |gain| check_len("affine.gain", gain.len(), channels))?;
-        self.bias.map_or(Ok(()), |bias| check_len("affine.bias", bias.len(), channels))
-    }
-
-    pub(super) fn gain(&self, channel: usize) -> f64 {
-        self.gain.map_or(1.0, |gain| gain[channel].to_f64())
-    }
-
-    pub(super) fn bias(&self, channel: usize) -> f64 {
-        self.bias.map_or(0.0, |bias| bias[channel].to_f64())
-    }
-}
 
 /// The statistics that a training forward leaves behind.
 #[derive(Debug)]
@@ -166,27 +137,24 @@ pub struct Gradients<'a, T> {
     /// Gradient of the residual, and of the norm's own output: as many elements as `x`, overwritten.
     pub residual: Option<&'a mut [T]>,
     /// dγ: `channels` elements, accumulated in `f64` and rounded once.
-    pub gain: Option<&'a mut [T]>,
+    pub gamma: Option<&'a mut [T]>,
     /// dβ: `channels` elements, accumulated in `f64` and rounded once.
-    pub bias: Option<&'a mut [T]>,
+    pub beta: Option<&'a mut [T]>,
 }
 
 impl<T> Default for Gradients<'_, T> {
     fn default() -> Self {
-        Self { input: None, residual: None, gain: None, bias: None }
+        Self { input: None, residual: None, gamma: None, beta: None }
     }
 }
 
 impl<T: Element> Gradients<'_, T> {
     pub(super) fn check(&self, shape: ChannelShape) -> Result<(), Error> {
         let elements = shape.elements()?;
-        let check = |argument, slice: &Option<&mut [T]>, expected| {
-            slice.as_ref().map_or(Ok(()), |slice| check_len(argument, slice.len(), expected))
-        };
-        check("gradients.input", &self.input, elements)?;
-        check("gradients.residual", &self.residual, elements)?;
-        check("gradients.gain", &self.gain, shape.channels)?;
-        check("gradients.bias", &self.bias, shape.channels)
+        check_optional("gradients.input", self.input.as_deref(), elements)?;
+        check_optional("gradients.residual", self.residual.as_deref(), elements)?;
+        check_optional("gradients.gamma", self.gamma.as_deref(), shape.channels)?;
+        check_optional("gradients.beta", self.beta.as_deref(), shape.channels)
     }
 }
 

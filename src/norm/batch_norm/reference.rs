@@ -15,8 +15,8 @@ pub fn statistics<F: Float>(x: &[F], eps: F) -> (F, F) {
 }
 
 /// y = (x − mean)·rstd·γ + β
-pub fn forward<F: Float>(x: F, (mean, rstd): (F, F), (gain, bias): (F, F)) -> F {
-    (x - mean) * rstd * gain + bias
+pub fn forward<F: Float>(x: F, (mean, rstd): (F, F), (gamma, beta): (F, F)) -> F {
+    (x - mean) * rstd * gamma + beta
 }
 
 /// Running (mean, variance) after a batch: m·new + (1 − m)·old, with the unbiased variance.
@@ -30,21 +30,21 @@ pub fn running<F: Float>(x: &[F], (mean, variance): (F, F), momentum: F) -> (F, 
 
 /// (dγ, dβ): Σ(x − mean)·dy·rstd and Σdy.
 pub fn backward_parameters<F: Float>(x: &[F], dy: &[F], (mean, rstd): (F, F)) -> (F, F) {
-    let gain = x.iter().zip(dy).fold(F::zero(), |sum, (&x, &dy)| sum + (x - mean) * dy * rstd);
-    (gain, dy.iter().fold(F::zero(), |sum, &dy| sum + dy))
+    let gamma = x.iter().zip(dy).fold(F::zero(), |sum, (&x, &dy)| sum + (x - mean) * dy * rstd);
+    (gamma, dy.iter().fold(F::zero(), |sum, &dy| sum + dy))
 }
 
 /// k = Σ(x − mean)·dy·rstd²/n,  dx = (dy − mean(dy) − (x − mean)·k)·rstd·γ
-pub fn backward_input<F: Float>(x: &[F], dy: &[F], (mean, rstd): (F, F), gain: F, dx: &mut [F]) {
-    let (dgain, dbias) = backward_parameters(x, dy, (mean, rstd));
-    let k = dgain * rstd / count(x);
-    let mean_dy = dbias / count(x);
+pub fn backward_input<F: Float>(x: &[F], dy: &[F], (mean, rstd): (F, F), gamma: F, dx: &mut [F]) {
+    let (dgamma, dbeta) = backward_parameters(x, dy, (mean, rstd));
+    let k = dgamma * rstd / count(x);
+    let mean_dy = dbeta / count(x);
     for i in 0..x.len() {
-        dx[i] = (dy[i] - mean_dy - (x[i] - mean) * k) * rstd * gain;
+        dx[i] = (dy[i] - mean_dy - (x[i] - mean) * k) * rstd * gamma;
     }
 }
 
 /// dx = dy·rstd·γ, with statistics that do not depend on x.
-pub fn backward_input_frozen<F: Float>(dy: F, rstd: F, gain: F) -> F {
-    dy * rstd * gain
+pub fn backward_input_frozen<F: Float>(dy: F, rstd: F, gamma: F) -> F {
+    dy * rstd * gamma
 }

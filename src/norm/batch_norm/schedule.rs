@@ -2,8 +2,8 @@
 
 use core::ops::Range;
 
-use super::parts::Affine;
 use crate::Element;
+use crate::norm::Affine;
 use crate::parallel::Split;
 use crate::simd::{Active, MatrixMut, Tile};
 use crate::strips::{Strips, TILE};
@@ -18,16 +18,16 @@ pub(super) struct Common<'a, T> {
 }
 
 impl<T: Element> Common<'_, T> {
-    /// The tile of `data` that is as large as `like`, at row and column `place` of the channels.
+    /// The tile of `data` of this many rows and columns, at row and column `place` of the channels.
     pub(super) fn tile<'a>(
         &self,
         data: &'a [T],
         place: (usize, usize),
         channels: &Range<usize>,
-        like: &MatrixMut<'_, T>,
+        [rows, width]: [usize; 2],
     ) -> Tile<'a, T> {
         let data = &data[self.at(place, channels)..];
-        Tile { data, stride: self.strips.stride(), rows: like.rows(), width: like.cols() }
+        Tile::new(data, rows, width, self.strips.stride())
     }
 
     /// Index of the element at row and column `place` of the channels.

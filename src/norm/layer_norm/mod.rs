@@ -8,7 +8,7 @@ pub mod reference;
 
 pub(super) use kernel::Deviation;
 
-use super::rows::{self, Weights};
+use super::rows::{self, Layout, Weights};
 use super::{Affine, NormGradients, affine};
 use crate::element::compiled_once;
 use crate::shape::{check_at_least, check_len, check_range, check_rows};
@@ -128,7 +128,7 @@ impl LayerNorm {
     /// Numbers that `scratch` of [`backward`](Self::backward) needs at least.
     #[must_use]
     pub fn backward_scratch_len(&self, shape: RowShape) -> usize {
-        rows::backward_scratch_len(shape.rows, shape.cols, 1)
+        Layout::from(shape).scratch_len()
     }
 
     /// The gradients of input, γ and β.
@@ -182,7 +182,7 @@ impl LayerNorm {
             check_at_least("scratch", scratch.len(), self.backward_scratch_len(shape))?;
         }
         gradients.check(dy.len(), shape.cols)?;
-        <T as Compiled>::backward(shape.cols, dy, gamma, saved, scratch, gradients);
+        <T as Compiled>::backward(shape, dy, gamma, saved, scratch, gradients);
         Ok(())
     }
 
@@ -207,7 +207,7 @@ compiled_once! {
     fn forward(op: LayerNorm, shape: RowShape, affine: Affine<'_, Self>, data: InOut<'_, Self>, saved: [Option<&mut [f64]>; 2])
         = forward_all;
     fn backward(
-        cols: usize, dy: &[Self], gamma: Option<&[Self]>, saved: SavedRows<'_, Self>, scratch: &mut [f64],
+        shape: RowShape, dy: &[Self], gamma: Option<&[Self]>, saved: SavedRows<'_, Self>, scratch: &mut [f64],
         gradients: NormGradients<'_, Self>,
     ) = backward_all;
 }
@@ -223,7 +223,7 @@ fn forward_all<T: Element>(
 }
 
 fn backward_all<T: Element>(
-    cols: usize,
+    shape: RowShape,
     dy: &[T],
     gamma: Option<&[T]>,
     saved: SavedRows<'_, T>,
@@ -231,5 +231,5 @@ fn backward_all<T: Element>(
     gradients: NormGradients<'_, T>,
 ) {
     let SavedRows { x, mean, rstd } = saved;
-    rows::backward::<T, Deviation>((gamma, 1), cols, (x, dy), (Some(mean), rstd), scratch, gradients);
+    rows::backward::<T, Deviation>(shape.into(), gamma, (x, dy), (Some(mean), rstd), scratch, gradients);
 }

@@ -6,7 +6,7 @@ mod kernel;
 pub mod reference;
 
 use super::layer_norm::check_eps;
-use super::rows::{self, Weights};
+use super::rows::{self, Layout, Weights};
 use super::{Affine, NormGradients, affine};
 use crate::element::compiled_once;
 use crate::shape::{check_at_least, check_len, check_rows};
@@ -102,7 +102,7 @@ impl RmsNorm {
     /// Numbers that `scratch` of [`backward`](Self::backward) needs at least.
     #[must_use]
     pub fn backward_scratch_len(&self, shape: RowShape) -> usize {
-        rows::backward_scratch_len(shape.rows, shape.cols, 1)
+        Layout::from(shape).scratch_len()
     }
 
     /// The gradients of input, γ and β.
@@ -156,7 +156,7 @@ impl RmsNorm {
             check_at_least("scratch", scratch.len(), self.backward_scratch_len(shape))?;
         }
         gradients.check(dy.len(), shape.cols)?;
-        <T as Compiled>::backward(shape.cols, (x, dy), gamma, rstd, scratch, gradients);
+        <T as Compiled>::backward(shape, (x, dy), gamma, rstd, scratch, gradients);
         Ok(())
     }
 
@@ -176,7 +176,7 @@ compiled_once! {
     fn forward(op: RmsNorm, shape: RowShape, affine: Affine<'_, Self>, data: InOut<'_, Self>, rstd: Option<&mut [f64]>)
         = forward_all;
     fn backward(
-        cols: usize, inputs: (&[Self], &[Self]), gamma: Option<&[Self]>, rstd: &[f64], scratch: &mut [f64],
+        shape: RowShape, inputs: (&[Self], &[Self]), gamma: Option<&[Self]>, rstd: &[f64], scratch: &mut [f64],
         gradients: NormGradients<'_, Self>,
     ) = backward_all;
 }
@@ -193,12 +193,12 @@ fn forward_all<T: Element>(
 }
 
 fn backward_all<T: Element>(
-    cols: usize,
+    shape: RowShape,
     inputs: (&[T], &[T]),
     gamma: Option<&[T]>,
     rstd: &[f64],
     scratch: &mut [f64],
     gradients: NormGradients<'_, T>,
 ) {
-    rows::backward::<T, RootMeanSquare>((gamma, 1), cols, inputs, (None, rstd), scratch, gradients);
+    rows::backward::<T, RootMeanSquare>(shape.into(), gamma, inputs, (None, rstd), scratch, gradients);
 }

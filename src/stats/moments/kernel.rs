@@ -46,20 +46,27 @@ impl<T: Element> Kernel for OfTile<'_, T> {
             *about = if first.is_finite() { first.to_f64() } else { 0.0 };
         }
         let mut sums = [[0.0; STRIP]; 2];
-        simd::fold_channels(
-            isa,
+        let fold = simd::Fold {
             inner,
-            [tile],
-            &about,
-            &mut sums,
-            #[inline(always)]
-            |[x], about, [sum, squares]| {
-                let deviation = x - about;
-                [sum + deviation, deviation.mul_add(deviation, squares)]
-            },
-        );
-        let channels = tile.width.div_ceil(inner);
-        let each = tile.rows * (tile.width / channels);
+            tiles: [tile],
+            coefficients: [],
+            about: &about,
+            sums: &mut sums,
+            prepare: simd::inlined(
+                #[inline(always)]
+                |x: [T::Vector<I>; 1], _: [T::Vector<I>; 0]| x,
+            ),
+            f: simd::inlined(
+                #[inline(always)]
+                |[x]: [I::F64; 1], about: I::F64, [sum, squares]: [I::F64; 2]| {
+                    let deviation = x - about;
+                    [sum + deviation, deviation.mul_add(deviation, squares)]
+                },
+            ),
+        };
+        fold.run(isa);
+        let channels = tile.width().div_ceil(inner);
+        let each = tile.rows() * (tile.width() / channels);
         let (count, mut mean, mut m2) = (each as f64, about, [0.0; STRIP]);
         for channel in 0..channels {
             let sum = simd::total_of_channel(isa, inner, &sums[0], channel);

@@ -186,7 +186,7 @@ fn moments_of_slice<T: Element>(x: &[T]) -> Moments {
         a
     };
     let of = |data: &[T]| {
-        let tile = Tile { data, stride: data.len(), rows: 1, width: data.len() };
+        let tile = Tile::new(data, 1, data.len(), data.len());
         simd::dispatch(active, kernel::OfTile { inner: data.len(), tile }).channel(0)
     };
     parallel::reduce(x, PARALLEL_BLOCK, of, merge)

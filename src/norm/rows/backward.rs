@@ -1,174 +1,16 @@
-//! What norms of contiguous rows share: the passes over a row while it is in cache, and the sums for γ and β.
-//!
-//! A row is measured in two passes, mean first, so nothing cancels; the differences from the mean, which `f64` holds
-//! and `f32` may not, are taken in two steps.
+//! The sums of a row, then its gradient while it is in cache; the sums for γ and β by block.
 
 use core::marker::PhantomData;
 
-use super::{Affine, NormGradients};
-use crate::Element;
+use super::{Mean, Measured, Rule};
+use crate::norm::NormGradients;
 use crate::parallel::{self, Offset, Rows, row_block};
 use crate::simd::{self, Active, InOut, Isa, Kernel, MAX_LANES, StoreInto, Vector, dispatch};
-
-/// What a norm takes off a row, and what it divides it by.
-pub(super) trait Rule: Send + Sync + 'static {
-    /// Mean (0 where none is taken off) and inverse deviation of a row.
-    fn measure<I: Isa, T: Element>(isa: I, x: &[T], eps: f64) -> Measured;
-    /// `x` without the mean.
-    fn centre<V: Vector>(x: V, mean: Mean<V::Elem>) -> V;
-    /// What goes back through the mean, of the mean of the gradient.
-    fn through_mean(mean_of_gradient: f64) -> f64;
-}
-
-/// Mean and 1/√(variance + eps) of a row.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Measured {
-    pub(super) mean: f64,
-    pub(super) rstd: f64,
-}
-
-/// A mean in `f64` as two numbers of the element type: `x − high − low` is right where |mean| ≫ |x − mean|.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mean<T> {
-    pub(super) high: T,
-    pub(super) low: T,
-}
-
-impl<T: Element> Mean<T> {
-    #[inline(always)]
-    pub(super) fn new(mean: f64) -> Self {
-        let high = T::from_f64(mean);
-        Self { high, low: T::from_f64(mean - high.to_f64()) }
-    }
-}
-
-/// γ and β of all rows: `groups` parts that take turns, each parameter for `inner` elements in a row.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Weights<'a, T> {
-    pub(super) affine: Affine<'a, T>,
-    pub(super) groups: usize,
-    pub(super) inner: usize,
-}
-
-impl<T> Weights<'_, T> {
-    /// Those of a row of `cols` elements.
-    #[inline(always)]
-    pub(super) fn of_row(&self, row: usize, cols: usize) -> Self {
-        let len = cols / self.inner;
-        Self { affine: self.affine.part(row % self.groups * len, len), ..*self }
-    }
-}
-
-/// Rows to read and write, with places for their mean and inverse deviation where those are asked for.
-pub(super) type Output<'a, T> = (Rows<InOut<'a, T>>, Option<&'a mut [f64]>, Option<&'a mut [f64]>);
-
-/// Measures each row and normalises it.
-pub(super) struct Forward<'a, T, R> {
-    pub(super) rule: PhantomData<R>,
-    pub(super) eps: f64,
-    pub(super) weights: Weights<'a, T>,
-    pub(super) rows: Offset<Output<'a, T>>,
-}
-
-impl<T: Element, R: Rule> Kernel for Forward<'_, T, R> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Self { eps, weights, rows: Offset { first, data: (rows, mut mean, mut rstd) }, .. } = self;
-        let Rows { mut data, width } = rows;
-        for row in 0..data.len() / width {
-            let (x, rest) = data.split_at(width);
-            data = rest;
-            let measured = R::measure(isa, x.input(), eps);
-            normalise::<I, T, R>(isa, measured, weights.of_row(first + row, width), x);
-            if let Some(mean) = &mut mean {
-                mean[row] = measured.mean;
-            }
-            if let Some(rstd) = &mut rstd {
-                rstd[row] = measured.rstd;
-            }
-        }
-    }
-}
-
-/// `y = (x − mean) · rstd · γ + β` for a row.
-#[inline(always)]
-pub(super) fn normalise<I: Isa, T: Element, R: Rule>(
-    isa: I,
-    measured: Measured,
-    weights: Weights<'_, T>,
-    row: InOut<'_, T>,
-) {
-    let (mean, rstd) = (Mean::new(measured.mean), T::from_f64(measured.rstd));
-    let hat = simd::inlined(
-        #[inline(always)]
-        |x: T::Vector<I>| R::centre(x, mean) * rstd,
-    );
-    let Weights { affine: Affine { gamma, beta }, inner, .. } = weights;
-    if inner > 1 && (gamma.is_some() || beta.is_some()) {
-        let mut row = row;
-        for channel in 0..row.len() / inner {
-            let (segment, rest) = row.split_at(inner);
-            row = rest;
-            let gamma = gamma.map_or(T::one(), |gamma| gamma[channel]);
-            let beta = simd::splat(isa, beta.map_or(T::zero(), |beta| beta[channel]));
-            let gamma = simd::splat(isa, gamma);
-            simd::map(
-                isa,
-                segment,
-                #[inline(always)]
-                |x| hat(x).mul_add(gamma, beta),
-            );
-        }
-        return;
-    }
-    match (gamma, beta) {
-        (None, None) => simd::map(isa, row, hat),
-        (Some(gamma), None) => simd::map2(
-            isa,
-            gamma,
-            row,
-            #[inline(always)]
-            |gamma, x| hat(x) * gamma,
-        ),
-        (None, Some(beta)) => simd::map2(
-            isa,
-            beta,
-            row,
-            #[inline(always)]
-            |beta, x| hat(x) + beta,
-        ),
-        (Some(gamma), Some(beta)) => simd::map3(
-            isa,
-            gamma,
-            beta,
-            row,
-            #[inline(always)]
-            |gamma, beta, x| hat(x).mul_add(gamma, beta),
-        ),
-    }
-}
-
-/// [`Forward`] over all rows of `cols` elements.
-pub(super) fn forward<T: Element, R: Rule>(
-    eps: f64,
-    cols: usize,
-    weights: Weights<'_, T>,
-    data: InOut<'_, T>,
-    [mean, rstd]: [Option<&mut [f64]>; 2],
-) {
-    if data.len() == 0 {
-        return;
-    }
-    let active = Active::current();
-    let rows = Offset { first: 0, data: (Rows { data, width: cols }, mean, rstd) };
-    parallel::for_each(rows, row_block(cols), |rows| {
-        dispatch(active, Forward { rule: PhantomData::<R>, eps, weights, rows });
-    });
-}
+use crate::{Element, RowShape};
 
 /// `x`, `dy` and `dx` of rows, with their means (if there are any) and inverse deviations.
-pub(super) type Gradients<'a, T> = (Rows<(&'a [T], &'a [T], &'a mut [T])>, Option<&'a [f64]>, &'a [f64]);
+pub(in crate::norm) type Gradients<'a, T> =
+    (Rows<(&'a [T], &'a [T], &'a mut [T])>, Option<&'a [f64]>, &'a [f64]);
 
 /// Rows that [`Backward`] takes side by side, so that their sums for γ and β leave the registers once.
 const SIDE_BY_SIDE: usize = 4;
@@ -176,30 +18,50 @@ const SIDE_BY_SIDE: usize = 4;
 /// Elements of a row up to which [`SIDE_BY_SIDE`] of them stay in the second-level cache between two passes.
 const NARROW: usize = 16 * 1024;
 
-/// Rows of a block of the backward, at least: the block's own sums are then a thirtieth of what it reads.
+/// Blocks of the backward, at most, and rows of one whose parameters are one an element, at least: the block's own sums
+/// are then a thirtieth of what it reads.
+const MOST_BLOCKS: usize = 32;
 const LEAST_ROWS: usize = 16;
 
-/// Blocks of the backward, at most, for the same reason.
-const MOST_BLOCKS: usize = 32;
-
-/// Rows whose sums for γ and β are taken together.
-fn backward_block(rows: usize, cols: usize) -> usize {
-    let block = row_block(cols).max(rows.div_ceil(MOST_BLOCKS)).max(LEAST_ROWS);
-    block.next_multiple_of(SIDE_BY_SIDE)
+/// The rows of a backward, and the parameters that take turns in them: as [`Weights`](super::Weights) has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    pub(in crate::norm) rows: usize,
+    pub(in crate::norm) cols: usize,
+    pub(in crate::norm) groups: usize,
+    pub(in crate::norm) inner: usize,
 }
 
-/// Numbers of one sum of a row of `cols`, in whole vectors.
-fn sum_width(cols: usize) -> usize {
-    cols.checked_next_multiple_of(MAX_LANES).unwrap_or(usize::MAX)
-}
-
-/// Numbers of scratch that [`backward`] needs: the sums for γ and β of each block.
-pub(super) fn backward_scratch_len(rows: usize, cols: usize, groups: usize) -> usize {
-    if rows == 0 || cols == 0 {
-        return 0;
+impl Layout {
+    /// Rows whose sums for γ and β are taken together.
+    fn block(self) -> usize {
+        let block = row_block(self.cols).max(self.rows.div_ceil(MOST_BLOCKS));
+        if self.inner == 1 { block.max(LEAST_ROWS).next_multiple_of(SIDE_BY_SIDE) } else { block }
     }
-    let blocks = rows.div_ceil(backward_block(rows, cols));
-    sum_width(cols).saturating_mul(groups).saturating_mul(2).saturating_mul(blocks)
+
+    /// Numbers of one sum of a row: a parameter each, in whole vectors where the elements of a vector have their own.
+    fn width(self) -> usize {
+        if self.inner > 1 {
+            return self.cols / self.inner;
+        }
+        self.cols.checked_next_multiple_of(MAX_LANES).unwrap_or(usize::MAX)
+    }
+
+    /// Numbers of scratch that a backward needs: the sums for γ and β of each block.
+    pub(in crate::norm) fn scratch_len(self) -> usize {
+        if self.rows == 0 || self.cols == 0 {
+            return 0;
+        }
+        let blocks = self.rows.div_ceil(self.block());
+        self.width().saturating_mul(self.groups).saturating_mul(2).saturating_mul(blocks)
+    }
+}
+
+/// Rows with a parameter an element.
+impl From<RowShape> for Layout {
+    fn from(RowShape { rows, cols }: RowShape) -> Self {
+        Self { rows, cols, groups: 1, inner: 1 }
+    }
 }
 
 /// `dx` of each row, and the sums for γ and β added to `sums`.
@@ -233,9 +95,9 @@ impl<T: Element, R: Rule> Kernel for Backward<'_, T, R> {
 
 /// What the elements of a row need to know of the whole row: `dx = g · rstd − (x̂ · slope + constant)`, `g = γ · dy`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RowGradient<T> {
-    pub(super) mean: Mean<T>,
-    pub(super) rstd: T,
+pub(in crate::norm) struct RowGradient<T> {
+    pub(in crate::norm) mean: Mean<T>,
+    pub(in crate::norm) rstd: T,
     slope: T,
     constant: T,
 }
@@ -243,7 +105,7 @@ pub(super) struct RowGradient<T> {
 impl<T: Element> RowGradient<T> {
     /// From Σ g and Σ g · (x − mean) over `count` elements.
     #[inline(always)]
-    pub(super) fn new<R: Rule>(measured: Measured, [sum, moment]: [f64; 2], count: usize) -> Self {
+    pub(in crate::norm) fn new<R: Rule>(measured: Measured, [sum, moment]: [f64; 2], count: usize) -> Self {
         let Measured { mean, rstd } = measured;
         let count = count as f64;
         Self {
@@ -256,7 +118,7 @@ impl<T: Element> RowGradient<T> {
 
     /// `dx` of elements with normalised values `hat` and gradients `g`.
     #[inline(always)]
-    pub(super) fn input<V: Vector<Elem = T>>(&self, g: V, hat: V) -> V {
+    pub(in crate::norm) fn input<V: Vector<Elem = T>>(&self, g: V, hat: V) -> V {
         g.mul_sub(g.splat(self.rstd), hat.mul_add(g.splat(self.slope), g.splat(self.constant)))
     }
 }
@@ -287,20 +149,29 @@ impl<T: Element, R: Rule> Backward<'_, T, R> {
                 row_sums::<I, T, R>(isa, &x[at.clone()], &dy[at], gamma, Mean::new(measured(row).mean));
             *of_row = RowGradient::new::<R>(measured(row), sums, cols);
         }
-        let width = sum_width(cols);
-        let sums = if self.sums.is_empty() {
-            None
-        } else {
-            let (hat, plain) = self.sums.split_at_mut(self.groups * width);
-            Some((&mut hat[group * width..][..width], &mut plain[group * width..][..width]))
-        };
+        let sums = sums_of_group(self.sums, self.groups, group);
         Columns { of_row, gamma, x, dy, dx, sums }.run::<I, R>(isa);
     }
 }
 
+/// Σ dy · x̂ and Σ dy of one of `groups`, out of those of all; `None` where there are none.
+#[inline(always)]
+pub(in crate::norm) fn sums_of_group(
+    sums: &mut [f64],
+    groups: usize,
+    group: usize,
+) -> Option<(&mut [f64], &mut [f64])> {
+    if sums.is_empty() {
+        return None;
+    }
+    let (hat, plain) = sums.split_at_mut(sums.len() / 2);
+    let width = plain.len() / groups;
+    Some((&mut hat[group * width..][..width], &mut plain[group * width..][..width]))
+}
+
 /// Σ g and Σ g · (x − mean) of a row, with g = γ · dy.
 #[inline(always)]
-fn row_sums<I: Isa, T: Element, R: Rule>(
+pub(in crate::norm) fn row_sums<I: Isa, T: Element, R: Rule>(
     isa: I,
     x: &[T],
     dy: &[T],
@@ -399,9 +270,9 @@ fn add_wide<I: Isa, T: Element>(isa: I, x: T::Vector<I>, sums: &mut [f64]) {
 }
 
 /// `to += from`.
-pub(super) struct Add<'a> {
-    pub(super) from: &'a [f64],
-    pub(super) to: &'a mut [f64],
+struct Add<'a> {
+    from: &'a [f64],
+    to: &'a mut [f64],
 }
 
 impl Kernel for Add<'_> {
@@ -423,14 +294,15 @@ struct AddToParameters<'a, T> {
     sums: &'a [f64],
     width: usize,
     gradient: &'a mut [T],
-    cols: usize,
+    /// Parameters of a group.
+    count: usize,
 }
 
 impl<T: Element> Kernel for AddToParameters<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, _isa: I) {
-        let groups = self.gradient.chunks_exact_mut(self.cols).zip(self.sums.chunks_exact(self.width));
+        let groups = self.gradient.chunks_exact_mut(self.count).zip(self.sums.chunks_exact(self.width));
         for (gradient, sums) in groups {
             for (gradient, sum) in gradient.iter_mut().zip(sums) {
                 *gradient = T::from_f64(gradient.to_f64() + sum);
@@ -439,14 +311,30 @@ impl<T: Element> Kernel for AddToParameters<'_, T> {
     }
 }
 
-/// `dx` of all rows of `cols` elements, and the gradients of parameters that are one an element.
-pub(super) fn backward<T: Element, R: Rule>(
-    (gamma, groups): (Option<&[T]>, usize),
-    cols: usize,
+/// `dx` of all rows, and the gradients of parameters that are one an element.
+pub(in crate::norm) fn backward<T: Element, R: Rule>(
+    layout: Layout,
+    gamma: Option<&[T]>,
+    inputs: (&[T], &[T]),
+    measured: (Option<&[f64]>, &[f64]),
+    scratch: &mut [f64],
+    gradients: NormGradients<'_, T>,
+) {
+    let (active, groups) = (Active::current(), layout.groups);
+    reduce(layout, inputs, measured, scratch, gradients, |rows, sums| {
+        dispatch(active, Backward { rule: PhantomData::<R>, gamma, groups, rows, sums });
+    });
+}
+
+/// Calls `each` on the rows of every block, with a place for their sums (none where nobody asks for them), and adds the
+/// sums of all to the gradients of the parameters.
+pub(in crate::norm) fn reduce<T: Element>(
+    layout: Layout,
     (x, dy): (&[T], &[T]),
     (mean, rstd): (Option<&[f64]>, &[f64]),
     scratch: &mut [f64],
     gradients: NormGradients<'_, T>,
+    each: impl Fn(Offset<Gradients<'_, T>>, &mut [f64]) + Sync,
 ) {
     if x.is_empty() {
         return;
@@ -454,23 +342,20 @@ pub(super) fn backward<T: Element, R: Rule>(
     let active = Active::current();
     let has_parameters = gradients.has_parameters();
     let NormGradients { input: dx, gamma: dgamma, beta: dbeta } = gradients;
-    let block = backward_block(rstd.len(), cols);
+    let Layout { cols, groups, inner, .. } = layout;
     let rows = Offset { first: 0, data: (Rows { data: (x, dy, dx), width: cols }, mean, rstd) };
-    let each = |rows, sums: &mut [f64]| {
-        dispatch(active, Backward { rule: PhantomData::<R>, gamma, groups, rows, sums });
-    };
     if !has_parameters {
         parallel::for_each(rows, row_block(cols).next_multiple_of(SIDE_BY_SIDE), |rows| each(rows, &mut []));
         return;
     }
-    let width = sum_width(cols);
-    parallel::reduce_slots(rows, block, scratch, 2 * groups * width, each, |to, from| {
+    let width = layout.width();
+    parallel::reduce_slots(rows, layout.block(), scratch, 2 * groups * width, each, |to, from| {
         dispatch(active, Add { from, to });
     });
     let (hat, plain) = scratch.split_at(groups * width);
     for (sums, gradient) in [(hat, dgamma), (plain, dbeta)] {
         if let Some(gradient) = gradient {
-            dispatch(active, AddToParameters { sums, width, gradient, cols });
+            dispatch(active, AddToParameters { sums, width, gradient, count: cols / inner });
         }
     }
 }

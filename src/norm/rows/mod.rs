@@ -1,0 +1,63 @@
+//! What norms of contiguous rows share: the passes over a row while it is in cache, and the sums for γ and β.
+//!
+//! A row is measured in two passes, mean first, so nothing cancels; the differences from the mean, which `f64` holds
+//! and `f32` may not, are taken in two steps.
+
+mod backward;
+mod forward;
+
+pub(super) use backward::{Gradients, Layout, RowGradient, backward, reduce, row_sums, sums_of_group};
+pub(super) use forward::forward;
+
+use super::Affine;
+use crate::Element;
+use crate::simd::{Isa, Vector};
+
+/// What a norm takes off a row, and what it divides it by.
+pub(super) trait Rule: Send + Sync + 'static {
+    /// Mean (0 where none is taken off) and inverse deviation of a row.
+    fn measure<I: Isa, T: Element>(isa: I, x: &[T], eps: f64) -> Measured;
+    /// `x` without the mean.
+    fn centre<V: Vector>(x: V, mean: Mean<V::Elem>) -> V;
+    /// What goes back through the mean, of the mean of the gradient.
+    fn through_mean(mean_of_gradient: f64) -> f64;
+}
+
+/// Mean and 1/√(variance + eps) of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    pub(super) mean: f64,
+    pub(super) rstd: f64,
+}
+
+/// A mean in `f64` as two numbers of the element type: `x − high − low` is right where |mean| ≫ |x − mean|.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mean<T> {
+    pub(super) high: T,
+    pub(super) low: T,
+}
+
+impl<T: Element> Mean<T> {
+    #[inline(always)]
+    pub(super) fn new(mean: f64) -> Self {
+        let high = T::from_f64(mean);
+        Self { high, low: T::from_f64(mean - high.to_f64()) }
+    }
+}
+
+/// γ and β of all rows: `groups` parts that take turns, each parameter for `inner` elements in a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weights<'a, T> {
+    pub(super) affine: Affine<'a, T>,
+    pub(super) groups: usize,
+    pub(super) inner: usize,
+}
+
+impl<T> Weights<'_, T> {
+    /// Those of a row of `cols` elements.
+    #[inline(always)]
+    pub(super) fn of_row(&self, row: usize, cols: usize) -> Self {
+        let len = cols / self.inner;
+        Self { affine: self.affine.part(row % self.groups * len, len), ..*self }
+    }
+}
