@@ -117,6 +117,8 @@ pub(crate) mod compiled {
         + crate::optim::rms_prop::Compiled
         + crate::norm::batch_norm::Compiled
         + crate::optim::sgd::Compiled
+        + crate::pretrain::autoencoder::Compiled
+        + crate::pretrain::rbm::Compiled
         + crate::recurrent::gru::Compiled
         + crate::recurrent::lstm::Compiled
         + crate::recurrent::rnn::Compiled

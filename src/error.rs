@@ -59,6 +59,22 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
+    /// A layer of a stack does not take what the one before it gives.
+    LayerSize {
+        /// The layer, from 0.
+        layer: usize,
+        /// Outputs of the layer before.
+        expected: usize,
+        /// Inputs of this one.
+        actual: usize,
+    },
+    /// Training led to weights or an error that are NaN or infinite: the learning rate is too large.
+    Diverged {
+        /// The layer, from 0.
+        layer: usize,
+        /// The epoch of that layer, from 0.
+        epoch: usize,
+    },
     /// The operation is not defined for this variant, such as a backward from the output of an
     /// activation that cannot be undone.
     Unsupported {
@@ -88,6 +104,12 @@ impl fmt::Display for Error {
                     f,
                     "`{argument}` has class {class} in row {row}, expected one of {classes} or the ignored one"
                 )
+            }
+            Self::LayerSize { layer, expected, actual } => {
+                write!(f, "layer {layer} takes {actual} values, but the layer before it gives {expected}")
+            }
+            Self::Diverged { layer, epoch } => {
+                write!(f, "layer {layer} diverged in epoch {epoch}: its weights or its error are not finite")
             }
             Self::Unsupported { operation } => write!(f, "{operation} is not defined"),
             Self::LevelUnavailable => f.write_str("this CPU or build lacks the requested instruction set"),

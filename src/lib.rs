@@ -51,6 +51,7 @@ pub mod math;
 pub mod norm;
 pub mod optim;
 mod parallel;
+pub mod pretrain;
 pub mod random;
 pub mod recurrent;
 pub mod regularize;
@@ -72,6 +73,7 @@ pub use linear::{Dense, Gemm, PackedMatrix};
 pub use norm::{
     BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, SpectralNorm, WeightNorm, WeightStandardization,
 };
+pub use pretrain::{Autoencoder, Rbm};
 pub use rand_core;
 pub use random::Philox;
 pub use shape::{ChannelShape, RowShape, WeightShape};
@@ -105,6 +107,8 @@ pub mod reference {
     pub use crate::optim::reference as optim;
     pub use crate::optim::rms_prop::reference as rms_prop;
     pub use crate::optim::sgd::reference as sgd;
+    pub use crate::pretrain::autoencoder::reference as autoencoder;
+    pub use crate::pretrain::rbm::reference as rbm;
     pub use crate::random::philox::reference as philox;
     pub use crate::recurrent::gru::reference as gru;
     pub use crate::recurrent::lstm::reference as lstm;

@@ -20,6 +20,10 @@ use steadygrad::optim::{
     Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
     Spread,
 };
+use steadygrad::pretrain::{
+    Autoencoder, AutoencoderTensors, AutoencoderWeights, ContrastiveDivergence, Corruption, Rbm, RbmState,
+    RbmTensors, VisibleUnits,
+};
 use steadygrad::recurrent::{
     Lstm, LstmState, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
 };
@@ -477,4 +481,43 @@ fn allocation_none_in_recurrent() {
 #[test]
 fn allocation_is_seen() {
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1_u8; 100]))), 1);
+}
+
+fn pretrain<T: Element>() {
+    let rbm = Rbm { visible: 100, hidden: 200, units: VisibleUnits::Gaussian };
+    let op = ContrastiveDivergence { lr: 1e-6, momentum: 0.5, ..ContrastiveDivergence::new(rbm) };
+    let v = ramp::<T>(60 * 100);
+    let mut scratch = vec![T::zero(); op.scratch_len::<T>(60, 50)];
+    let [mut w, mut b, mut c] = [20_000, 100, 200].map(|len| vec![T::zero(); len]);
+    let [mut uw, mut ub, mut uc, mut chain] = [20_000, 100, 200, 50 * 200].map(|len| vec![T::zero(); len]);
+    assert_none("ContrastiveDivergence", || {
+        let parameters = RbmTensors { weights: &mut w, visible_bias: &mut b, hidden_bias: &mut c };
+        let velocity = RbmTensors { weights: &mut uw, visible_bias: &mut ub, hidden_bias: &mut uc };
+        let state = RbmState { velocity: Some(velocity), chain: Some(&mut chain), ..RbmState::default() };
+        op.step(60, &v, Philox { key: 1, counter: 1 }, parameters, state, &mut scratch).unwrap();
+    });
+    let net = Autoencoder {
+        corruption: Corruption::Gaussian { std: 0.1 },
+        contraction: 0.1,
+        ..Autoencoder::new(100, 200)
+    };
+    let mut scratch = vec![T::zero(); net.scratch_len::<T>(60)];
+    let d = w.clone();
+    let mut dd = d.clone();
+    assert_none("Autoencoder", || {
+        let weights = AutoencoderWeights { weights: &w, decoder: Some(&d), hidden_bias: &c, output_bias: &b };
+        let gradient = AutoencoderTensors {
+            weights: &mut uw,
+            decoder: Some(&mut dd),
+            hidden_bias: &mut uc,
+            output_bias: &mut ub,
+        };
+        net.forward_backward(60, &v, Philox::default(), (weights, gradient), &mut scratch).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_pretrain() {
+    pretrain::<f32>();
+    pretrain::<f64>();
 }

@@ -11,6 +11,7 @@ mod fuzz {
     pub(crate) mod math;
     pub(crate) mod norm;
     pub(crate) mod optim;
+    pub(crate) mod pretrain;
     pub(crate) mod random;
     pub(crate) mod reader;
     pub(crate) mod recurrent;
@@ -119,4 +120,9 @@ fn regularize() {
 #[test]
 fn residual() {
     run_all("residual", fuzz::residual::run);
+}
+
+#[test]
+fn pretrain() {
+    run_all("pretrain", fuzz::pretrain::run);
 }

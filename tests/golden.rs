@@ -1,4 +1,5 @@
-//! PyTorch's own outputs and gradients, which `tests/golden/make.py` wrote, through the public functions.
+//! PyTorch's own outputs and gradients, which `tests/golden/make.py` wrote, through the public functions; and
+//! scikit-learn's, by `tests/golden/make_pretrain.py`.
 
 mod common;
 mod golden {
@@ -9,6 +10,7 @@ mod golden {
     pub(crate) mod loss;
     pub(crate) mod norm;
     pub(crate) mod optim;
+    pub(crate) mod pretrain;
     pub(crate) mod recurrent;
     pub(crate) mod regularize;
     pub(crate) mod residual;
@@ -80,4 +82,10 @@ fn golden_residual() {
 fn golden_norm() {
     golden::norm::check::<f64>();
     golden::norm::check::<f32>();
+}
+
+#[test]
+fn golden_pretrain() {
+    golden::pretrain::check::<f64>();
+    golden::pretrain::check::<f32>();
 }

@@ -546,3 +546,12 @@ fn dense_names_the_bad_argument() {
     assert_eq!(backward(&x, &dy, &w, [0, 0, 1, 0]), "gradients.weights");
     assert_eq!(backward(&x, &dy, &w, [0, 0, 0, 1]), "gradients.bias");
 }
+
+/// A scratch made for a whole batch serves the last one, which is smaller.
+#[test]
+fn gemm_scratch_len_never_falls() {
+    for k in [1, 255, 256, 300, 585, 1000, 5000] {
+        let lens = (0..80).map(|rows| GemmShape::dense(rows, 40, k).scratch_len::<f32>());
+        assert!(lens.is_sorted(), "k = {k}");
+    }
+}

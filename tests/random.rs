@@ -102,3 +102,27 @@ proptest! {
         check(Philox { key, counter }, first, len);
     }
 }
+
+/// 1 − Φ(z) of the normal number is the tail it was made of, and its sign is even.
+#[test]
+fn philox_normal_is_the_quantile_of_its_word() {
+    let mut counts = [0_u64; 2];
+    let z: Vec<f64> = (0..20_000).map(|i| reference::normal(3, 4, i)).collect();
+    let (mut mass, away) = (vec![0.0; z.len()], z.iter().map(|z| -z.abs()).collect::<Vec<_>>());
+    steadygrad::math::normal_cdf(&away, &mut mass).unwrap();
+    for (i, (&mass, &z)) in mass.iter().zip(&z).enumerate() {
+        let tail = (f64::from(reference::word(3, 4, i as u64) >> 1) + 0.5) / 4_294_967_296.0;
+        assert!((mass / tail - 1.0).abs() < 4e-6, "{z} leaves {mass}, not {tail}");
+        counts[usize::from(z > 0.0)] += 1;
+    }
+    assert!(counts[0].abs_diff(counts[1]) < 600, "{counts:?}");
+}
+
+/// A uniform number is a multiple of 2⁻²⁴ below 1.
+#[test]
+fn philox_uniform_is_its_words_high_bits() {
+    for i in 0..1000 {
+        let expected = f64::from(reference::word(3, 4, i) >> 8) / f64::from(1 << 24);
+        assert_eq!(reference::uniform(3, 4, i), expected);
+    }
+}

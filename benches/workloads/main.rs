@@ -15,6 +15,7 @@ mod linear;
 mod lists;
 mod mlp;
 mod optim;
+mod pretrain;
 mod softmax_ce;
 mod timing;
 
@@ -60,6 +61,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("step", (step_names, mlp::run)),
     ("sgdm", (optim::names, optim::run)),
     ("clip+sgdm", (Vec::new, optim::run)),
+    ("rbm_pcd", (pretrain::names, pretrain::run)),
 ];
 
 fn step_names() -> Vec<String> {

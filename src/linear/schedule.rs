@@ -61,10 +61,11 @@ pub(super) const fn lanes<T>() -> usize {
     LINE / size_of::<T>()
 }
 
-/// Elements of the packed left and of the packed right factor.
+/// Elements of the packed left and of the packed right factor, never fewer for a larger shape: the last batch of an epoch
+/// has room where the others had.
 fn packed_elements<T>(shape: GemmShape) -> (usize, usize) {
     let (rows, panels) = (shape.m.min(PACKED_ROWS), shape.n.div_ceil(lanes::<T>()).min(PACKED_PANELS));
-    let left = rows * shape.k.min(DEPTH.max(ONE_TILE / rows.max(1)));
+    let left = (rows * shape.k.min(DEPTH)).max(rows.saturating_mul(shape.k).min(ONE_TILE));
     (left, panels * lanes::<T>() * shape.k.min(DEPTH))
 }
 

@@ -1,8 +1,9 @@
 //! Sixteen blocks of four words at a time.
 
-use super::Philox;
+use super::{Philox, reference};
 use crate::Element;
-use crate::simd::{Isa, Kernel, Words};
+use crate::math::Elementary;
+use crate::simd::{self, Isa, Kernel, Mask, Vector, Words};
 
 /// Words of sixteen blocks: what is computed at a time.
 pub(super) const GROUP: usize = 64;
@@ -137,4 +138,85 @@ pub(crate) fn choose<I: Isa, T: Element>(
             |words, to| T::choose(isa, words, bound, then, otherwise, to),
         ),
     }
+}
+
+/// [`reference::uniform`] of the words from `first` on, the same in both element types.
+#[inline(always)]
+pub(crate) fn uniforms<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, out: &mut [T]) {
+    convert(
+        isa,
+        stream,
+        first,
+        out,
+        #[inline(always)]
+        |word| f64::from((word >> 8) as i32) * reference::UNIFORM_STEP,
+    );
+}
+
+/// [`reference::normal`] of the words from `first` on.
+#[inline(always)]
+pub(crate) fn normals<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, out: &mut [T]) {
+    // The mass of the tail, with the sign of the side it lies on.
+    convert(
+        isa,
+        stream,
+        first,
+        out,
+        #[inline(always)]
+        |word| {
+            let tail = (f64::from((word >> 1) as i32) + 0.5) * reference::TAIL_STEP;
+            if word & 1 == 0 { tail } else { -tail }
+        },
+    );
+    simd::zip(
+        isa,
+        [],
+        [out],
+        #[inline(always)]
+        |[], [signed]: [T::Vector<I>; 1]| [quantile(signed)],
+    );
+}
+
+/// Fills `out` with `f` of each word from `first` on, rounded to `T`.
+#[inline(always)]
+fn convert<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, out: &mut [T], f: impl Fn(u32) -> f64) {
+    fill(
+        isa,
+        stream,
+        first,
+        f32::PLACES,
+        out,
+        #[inline(always)]
+        |[even, odd], to| {
+            let words = <I::Words as Words>::interleave(even, odd);
+            for (to, word) in to.iter_mut().zip(words) {
+                *to = T::from_f64(f(word));
+            }
+        },
+    );
+}
+
+/// The normal number beyond which lies a tail of |`signed`|, on the side of its sign.
+#[inline(always)]
+fn quantile<V: Vector>(signed: V) -> V {
+    let tail = signed.abs();
+    let one = tail.constant(1.0);
+    // −ln((1 − x)(1 + x)) for x = 1 − 2·tail, without cancellation.
+    let w = -((tail * (one - tail)) * tail.constant(4.0)).ln();
+    let centre = horner(w - w.constant(2.5), &reference::CENTRE);
+    let outside = horner(w.sqrt() - w.constant(3.0), &reference::OUTSIDE);
+    let is_central = w.lt(w.constant(5.0));
+    let x = tail.neg_mul_add(tail.constant(2.0), one);
+    let scaled = is_central.select(centre, outside) * w.constant(core::f64::consts::SQRT_2);
+    (scaled * x).copysign(signed)
+}
+
+/// The polynomial in `x`, highest power first.
+#[inline(always)]
+fn horner<V: Vector>(x: V, coefficients: &[f64; 9]) -> V {
+    let mut sum = x.constant(coefficients[0]);
+    for &coefficient in &coefficients[1..] {
+        sum = sum.mul_add(x, x.constant(coefficient));
+    }
+    sum
 }
