@@ -62,6 +62,12 @@ impl<'a, T: Element> Tile<'a, T> {
         self.width
     }
 
+    /// Asks for the cache line of an element; there need not be such an element.
+    #[inline(always)]
+    fn prefetch<I: Isa>(&self, isa: I, row: usize, col: usize) {
+        isa.prefetch(self.start.wrapping_add(row * self.stride + col));
+    }
+
     /// Row `row`.
     ///
     /// # Panics
@@ -74,6 +80,9 @@ impl<'a, T: Element> Tile<'a, T> {
         unsafe { core::slice::from_raw_parts(start, self.width) }
     }
 }
+
+/// Rows that a map asks for ahead of itself: its rows may lie in different pages, which hardware does not look across.
+const AHEAD: usize = 4;
 
 /// `COUNT` rows of each tile from `row` on.
 #[inline(always)]
@@ -144,13 +153,13 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
 
     /// `COUNT` rows from `row` on, channels side by side.
     #[inline(always)]
-    fn columns<I: Isa, const M: usize, const COUNT: usize>(&mut self, isa: I, row: usize)
+    fn columns<I: Isa, const M: usize, const COUNT: usize>(&mut self, isa: I, row_index: usize)
     where
         P: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
         F: Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
     {
         let lanes = T::Vector::<I>::LANES;
-        let rows = rows_from::<T, N, COUNT>(&self.tiles, row);
+        let rows = rows_from::<T, N, COUNT>(&self.tiles, row_index);
         let [first, second] = self.sums;
         for col in (0..self.tiles[0].width).step_by(GROUP) {
             let halves = [col, col + F64_LANES];
@@ -188,6 +197,11 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
             for half in 0..2 {
                 sums[half][0].store_into(&mut first[halves[half]..]);
                 sums[half][1].store_into(&mut second[halves[half]..]);
+            }
+            for next in row_index + COUNT..row_index + 2 * COUNT {
+                for n in 0..N {
+                    self.tiles[n].prefetch(isa, next, col);
+                }
             }
         }
     }
@@ -294,7 +308,8 @@ pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize>(
         if inner > 1 {
             map_runs(isa, inner, rows, coefficients, out.row(row), &f);
         } else {
-            map_columns(isa, rows, coefficients, out.row(row), &f);
+            let ahead = Tile::of(&out).start.wrapping_add((row + AHEAD) * Tile::of(&out).stride);
+            map_columns(isa, rows, coefficients, (out.row(row), ahead), &f);
         }
     }
 }
@@ -305,11 +320,12 @@ fn map_columns<I: Isa, T: Element, const N: usize, const K: usize>(
     isa: I,
     [rows]: [[&[T]; N]; 1],
     coefficients: [&[T; STRIP]; K],
-    out: &mut [T],
+    (out, ahead): (&mut [T], *const T),
     f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
 ) {
     let (lanes, width) = (T::Vector::<I>::LANES, out.len());
     for at in (0..width).step_by(lanes) {
+        isa.prefetch(ahead.wrapping_add(at));
         let mut of_channel = [splat(isa, T::zero()); K];
         for k in 0..K {
             of_channel[k] = load(isa, &coefficients[k][at..]);
