@@ -181,12 +181,6 @@ impl<T: Element> Greedy<'_, T> {
         for (layer, (plan, weights)) in self.layers.iter().zip(weights).enumerate() {
             plan.check()?;
             let Size { inputs, outputs } = plan.size();
-            check_len(
-                "weights",
-                weights.weights.len(),
-                RowShape { rows: outputs, cols: inputs }.elements()?,
-            )?;
-            check_len("bias", weights.bias.len(), outputs)?;
             if let Some(before) = before {
                 let expected = before.size().outputs;
                 if inputs != expected {
@@ -198,6 +192,12 @@ impl<T: Element> Greedy<'_, T> {
                     !plan.needs_probabilities() || before.gives_probabilities(),
                 )?;
             }
+            check_len(
+                "weights",
+                weights.weights.len(),
+                RowShape { rows: outputs, cols: inputs }.elements()?,
+            )?;
+            check_len("bias", weights.bias.len(), outputs)?;
             before = Some(plan);
         }
         let Some(first) = self.layers.first() else { return Ok(()) };
