@@ -14,7 +14,9 @@ mod layer_norm;
 mod linear;
 mod lists;
 mod optim;
+mod recurrent;
 mod softmax_ce;
+mod step;
 mod timing;
 
 use clap::Parser;
@@ -58,6 +60,10 @@ const FAMILIES: &[(&str, Family)] = &[
     ("softmax_ce", (softmax_ce::names, softmax_ce::run)),
     ("sgdm", (optim::names, optim::run)),
     ("clip+sgdm", (Vec::new, optim::run)),
+    ("lstm", (recurrent::lstm_names, recurrent::run)),
+    ("gru", (recurrent::gru_names, recurrent::run)),
+    ("rnn", (Vec::new, recurrent::run)),
+    ("step", (step::names, step::run)),
 ];
 
 fn main() {
