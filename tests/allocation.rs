@@ -18,7 +18,8 @@ use steadygrad::optim::{
     Spread,
 };
 use steadygrad::recurrent::{
-    Lstm, LstmState, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
+    Directions, Gru, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights, SequenceBatch,
+    SequenceShape, SequenceValues, Stack, StackGradients,
 };
 use steadygrad::regularize::{
     AlphaDropout, Dropout, ElasticNet, GroupLasso, MaskShape, MaxNorm, Orthogonality,
@@ -408,10 +409,45 @@ fn recurrent<T: Element>() {
     });
 }
 
+fn recurrent_stack<T: Element>() {
+    let shape = SequenceShape { steps: 4, batch: 10 };
+    let gru = Gru { inputs: 8, hidden: 20, ..Gru::default() };
+    let op = Stack { layers: 2, directions: Directions::Both, dropout: 0.5, ..Stack::new(gru) };
+    let (all, mut lengths) = ([3, 1, 2, 4, 4, 4, 1, 2, 3, 3], Lengths::new(shape, &[4; 10]).unwrap());
+    let (x, dy, mut y, mut dx) = (ramp::<T>(320), ramp::<T>(1600), ramp::<T>(1600), ramp::<T>(320));
+    let (mut state, input, recurrent) = (ramp::<T>(800), ramp::<T>(60 * 40), ramp::<T>(60 * 20));
+    let weights = [8, 8, 40, 40].map(|inputs| RecurrentWeights {
+        input: &input[..60 * inputs],
+        recurrent: &recurrent,
+        input_bias: None,
+        recurrent_bias: None,
+    });
+    let mut packed = op.pack(&weights).unwrap();
+    let batch = SequenceBatch { lengths: Some(&lengths), ..shape.into() };
+    let mut tape = ramp::<T>(op.tape_len(batch).unwrap());
+    let mut scratch = ramp::<T>(op.scratch_len::<T>(batch));
+    let mut gradients = [8, 8, 40, 40].map(|inputs| ramp::<T>(60 * inputs));
+    assert_none("Stack", || {
+        lengths.set(shape, &all).unwrap();
+        let dropout = Some(Philox { key: 1, counter: 2 });
+        let batch = SequenceBatch { shape, lengths: Some(&lengths), dropout };
+        op.forward(batch, &x, &packed, &mut state, &mut tape, &mut scratch, &mut y).unwrap();
+        let mut layers = gradients.each_mut().map(|gradient| RecurrentGradients {
+            input: Some(&mut gradient[..]),
+            ..RecurrentGradients::default()
+        });
+        let gradients = StackGradients { x: Some(&mut dx), layers: &mut layers };
+        op.backward(batch, (&x, &dy), &packed, &mut tape, &mut state, &mut scratch, gradients).unwrap();
+        packed.repack(&weights).unwrap();
+    });
+}
+
 #[test]
 fn allocation_none_in_recurrent() {
     recurrent::<f32>();
     recurrent::<f64>();
+    recurrent_stack::<f32>();
+    recurrent_stack::<f64>();
 }
 
 #[test]

@@ -6,7 +6,9 @@
 pub(crate) mod kernel;
 pub mod reference;
 
-use super::sequence::{Biases, Order, block, block_mut, row_block, scratch_len};
+use super::layer::{self, Backward, Forward, Layer, Pass};
+use super::packed::{Biases, Terms, scratch_len};
+use super::sequence::{Sizes, part, part_mut, row_block};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
 };
@@ -66,7 +68,7 @@ impl Gru {
     /// # Errors
     /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
     pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        PackedRecurrent::new(self.sizes(), Biases::Apart, weights)
+        layer::pack(self, weights)
     }
 
     /// Elements of a tape: 6 of each unit, step and sequence, and the initial state.
@@ -74,15 +76,13 @@ impl Gru {
     /// # Errors
     /// [`Error::Overflow`] where they do not fit in `usize`.
     pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        let values = shape.elements(self.hidden)?.checked_mul(2 * GATES);
-        let sum = values.and_then(|values| values.checked_add(shape.state(self.hidden).ok()?));
-        sum.ok_or(Error::Overflow { argument: "shape" })
+        self.tape_elements(shape)
     }
 
     /// Elements that `scratch` needs at least.
     #[must_use]
     pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, self.sizes())
+        scratch_len::<T>(shape, Pass::sizes(self))
     }
 
     /// The outputs of all steps, and the final state.
@@ -113,30 +113,7 @@ impl Gru {
         scratch: &mut [T],
         y: &mut [T],
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, GATES)?;
-        check_len("x", x.len(), shape.elements(self.inputs)?)?;
-        check_len("state", state.len(), shape.state(self.hidden)?)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        self.check_scratch(shape, scratch)?;
-        check_len("y", y.len(), shape.elements(self.hidden)?)?;
-        if y.is_empty() {
-            return Ok(());
-        }
-        let (rows, width) = (shape.rows()?, shape.batch * self.hidden);
-        let Tape { h0, gates, recurrent } = self.tape(shape, tape);
-        h0.copy_from_slice(state);
-        weights.project(rows, x, scratch, gates);
-        let order = self.order(shape);
-        for turn in 0..shape.steps {
-            let at = order.at(turn);
-            let gates = block_mut(gates, GATES * width, at);
-            let recurrent = block_mut(recurrent, GATES * width, at);
-            let (h, before) = order.with_previous(y, width, turn, h0);
-            weights.project_step(shape.batch, before, scratch, recurrent);
-            <T as Compiled>::forward(self.hidden, gates, recurrent, before, h);
-        }
-        state.copy_from_slice(block(y, width, order.at(shape.steps - 1)));
-        Ok(())
+        layer::forward(self, shape, (x, y), weights, [state, &mut []], (tape, scratch))
     }
 
     /// The gradients through time, from those of the outputs and of the final state.
@@ -165,52 +142,81 @@ impl Gru {
         scratch: &mut [T],
         gradients: RecurrentGradients<'_, T>,
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, GATES)?;
-        values.check(shape, self.inputs, self.hidden)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        check_len("dstate", dstate.len(), shape.state(self.hidden)?)?;
-        self.check_scratch(shape, scratch)?;
-        gradients.check(shape, self.sizes())?;
-        if values.y.is_empty() {
-            if let Some(dx) = gradients.x {
-                dx.fill(T::zero());
+        layer::backward(self, shape, values, weights, (tape, scratch), [dstate, &mut []], gradients)
+    }
+}
+
+impl Layer for Gru {
+    type State<'a, T: 'a> = &'a mut [T];
+
+    fn slices<'a, T: 'a>(state: &'a mut [T]) -> [&'a mut [T]; 2] {
+        [state, &mut []]
+    }
+}
+
+impl Pass for Gru {
+    const STATE: [&'static [&'static str]; 2] = [&["state"], &["dstate"]];
+    const BIASES: Biases = Biases::Apart;
+
+    fn sizes(&self) -> Sizes {
+        Sizes { inputs: self.inputs, hidden: self.hidden, outputs: self.hidden, gates: GATES }
+    }
+
+    fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    fn placed(self, inputs: usize, direction: Direction) -> Self {
+        Self { inputs, direction, ..self }
+    }
+
+    fn tape_elements(&self, shape: SequenceShape) -> Result<usize, Error> {
+        let values = shape.elements(self.hidden)?.checked_mul(2 * GATES);
+        let state = shape.state(self.hidden)?;
+        let sum = values.and_then(|values| values.checked_add(state));
+        sum.ok_or(Error::Overflow { argument: "shape" })
+    }
+
+    fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
+        let Forward { walk, x, weights, state: [state, _], tape, scratch, y } = pass;
+        let (hidden, width) = (self.hidden, GATES * self.hidden);
+        let Tape { h0, gates, recurrent } = self.tape(walk.shape, tape);
+        h0.copy_from_slice(state);
+        for turn in 0..walk.shape.steps {
+            weights.project_ahead(walk, turn, x, scratch, gates);
+            for part in walk.parts(turn) {
+                let gates = part_mut(gates, width, &part.rows);
+                let recurrent = part_mut(recurrent, width, &part.rows);
+                let (h, before) = part.with_before(y, hidden, h0);
+                weights.project_step(part.rows.len(), before, scratch, recurrent);
+                <T as Compiled>::forward(hidden, gates, recurrent, before, h);
             }
-            return Ok(());
+            walk.keep_ended(turn, y, hidden, state);
         }
-        let width = shape.batch * self.hidden;
-        let Tape { h0, gates, recurrent } = self.tape(shape, tape);
-        let order = self.order(shape);
-        for turn in (0..shape.steps).rev() {
-            let at = order.at(turn);
-            let gates = block_mut(gates, GATES * width, at);
-            let recurrent = block_mut(recurrent, GATES * width, at);
-            let before = order.previous(values.y, width, turn, h0);
-            <T as Compiled>::backward(
-                self.hidden,
-                (gates, recurrent),
-                before,
-                block(values.dy, width, at),
-                dstate,
-            );
-            weights.step_backward(shape.batch, recurrent, T::one(), scratch, dstate);
+    }
+
+    fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
+        let Backward { walk, values, weights, tape, dstate: [dh, _], buffers, gradients } = pass;
+        let (hidden, width) = (self.hidden, GATES * self.hidden);
+        let Tape { h0, gates, recurrent } = self.tape(walk.shape, tape);
+        for turn in (0..walk.shape.steps).rev() {
+            for rows in walk.parts(turn) {
+                let projections =
+                    (part_mut(gates, width, &rows.rows), part_mut(recurrent, width, &rows.rows));
+                let before = rows.before(values.y, hidden, h0);
+                let (dy, dh) = (part(values.dy, hidden, &rows.rows), part_mut(dh, hidden, &rows.sequences));
+                <T as Compiled>::backward(hidden, projections, before, dy, dh);
+            }
+            let rows = walk.rows(turn);
+            let dh = &mut dh[..rows.len() * hidden];
+            weights.step_backward(rows.len(), part(recurrent, width, &rows), T::one(), buffers.scratch, dh);
         }
-        let sequences = (values.x, values.y, &*h0);
-        weights.gradients(order, shape.batch, sequences, (gates, recurrent), scratch, gradients);
-        Ok(())
+        let terms = Terms { x: values.x, y: values.y, h0, input: gates, recurrent };
+        weights.gradients(walk, terms, buffers, gradients);
     }
+}
 
-    fn sizes(&self) -> (usize, usize, usize) {
-        (self.inputs, self.hidden, GATES)
-    }
-
-    fn order(&self, shape: SequenceShape) -> Order {
-        Order { steps: shape.steps, direction: self.direction }
-    }
-
-    fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
-        crate::shape::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
-    }
-
+impl Gru {
     fn tape<'a, T>(&self, shape: SequenceShape, tape: &'a mut [T]) -> Tape<'a, T> {
         let width = shape.batch * self.hidden;
         let (h0, rest) = tape.split_at_mut(width);

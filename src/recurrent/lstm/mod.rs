@@ -5,7 +5,9 @@
 pub(crate) mod kernel;
 pub mod reference;
 
-use super::sequence::{Biases, Order, block, block_mut, row_block, scratch_len};
+use super::layer::{self, Backward, Forward, Layer, Pass};
+use super::packed::{Biases, Terms, scratch_len};
+use super::sequence::{Sizes, part, part_mut, row_block};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
 };
@@ -25,13 +27,6 @@ pub struct LstmState<'a, T> {
     pub h: &'a mut [T],
     /// The cell.
     pub c: &'a mut [T],
-}
-
-impl<T> LstmState<'_, T> {
-    fn check(&self, names: [&'static str; 2], elements: usize) -> Result<(), Error> {
-        check_len(names[0], self.h.len(), elements)?;
-        check_len(names[1], self.c.len(), elements)
-    }
 }
 
 /// A layer of LSTM cells over whole sequences; `PyTorch`'s `LSTM` of one layer and one direction.
@@ -82,7 +77,7 @@ impl Lstm {
     /// # Errors
     /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
     pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        PackedRecurrent::new(self.sizes(), Biases::Joined, weights)
+        layer::pack(self, weights)
     }
 
     /// Elements of a tape: 5 of each unit, step and sequence, and the initial state.
@@ -90,16 +85,13 @@ impl Lstm {
     /// # Errors
     /// [`Error::Overflow`] where they do not fit in `usize`.
     pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        let values = shape.elements(self.hidden)?.checked_mul(GATES + 1);
-        let state = shape.state(self.hidden)?.checked_mul(2);
-        let sum = values.and_then(|values| values.checked_add(state?));
-        sum.ok_or(Error::Overflow { argument: "shape" })
+        self.tape_elements(shape)
     }
 
     /// Elements that `scratch` needs at least.
     #[must_use]
     pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, self.sizes())
+        scratch_len::<T>(shape, Pass::sizes(self))
     }
 
     /// The outputs of all steps, and the final state.
@@ -130,32 +122,7 @@ impl Lstm {
         scratch: &mut [T],
         y: &mut [T],
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, GATES)?;
-        check_len("x", x.len(), shape.elements(self.inputs)?)?;
-        state.check(["state.h", "state.c"], shape.state(self.hidden)?)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        self.check_scratch(shape, scratch)?;
-        check_len("y", y.len(), shape.elements(self.hidden)?)?;
-        if y.is_empty() {
-            return Ok(());
-        }
-        let (rows, width) = (shape.rows()?, shape.batch * self.hidden);
-        let Tape { h0, c0, gates, cells } = self.tape(shape, tape);
-        h0.copy_from_slice(state.h);
-        c0.copy_from_slice(state.c);
-        weights.project(rows, x, scratch, gates);
-        let order = self.order(shape);
-        for turn in 0..shape.steps {
-            let gates = block_mut(gates, GATES * width, order.at(turn));
-            let (h, h_before) = order.with_previous(y, width, turn, h0);
-            let (c, c_before) = order.with_previous(cells, width, turn, c0);
-            weights.add_step(shape.batch, h_before, scratch, gates);
-            <T as Compiled>::forward(self.hidden, gates, c_before, c, h);
-        }
-        let last = order.at(shape.steps - 1);
-        state.h.copy_from_slice(block(y, width, last));
-        state.c.copy_from_slice(block(cells, width, last));
-        Ok(())
+        layer::forward(self, shape, (x, y), weights, [state.h, state.c], (tape, scratch))
     }
 
     /// The gradients through time, from those of the outputs and of the final state.
@@ -184,45 +151,82 @@ impl Lstm {
         scratch: &mut [T],
         gradients: RecurrentGradients<'_, T>,
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, GATES)?;
-        values.check(shape, self.inputs, self.hidden)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        dstate.check(["dstate.h", "dstate.c"], shape.state(self.hidden)?)?;
-        self.check_scratch(shape, scratch)?;
-        gradients.check(shape, self.sizes())?;
-        if values.y.is_empty() {
-            if let Some(dx) = gradients.x {
-                dx.fill(T::zero());
+        layer::backward(self, shape, values, weights, (tape, scratch), [dstate.h, dstate.c], gradients)
+    }
+}
+
+impl Layer for Lstm {
+    type State<'a, T: 'a> = LstmState<'a, T>;
+
+    fn slices<'a, T: 'a>(state: LstmState<'a, T>) -> [&'a mut [T]; 2] {
+        [state.h, state.c]
+    }
+}
+
+impl Pass for Lstm {
+    const STATE: [&'static [&'static str]; 2] = [&["state.h", "state.c"], &["dstate.h", "dstate.c"]];
+    const BIASES: Biases = Biases::Joined;
+
+    fn sizes(&self) -> Sizes {
+        Sizes { inputs: self.inputs, hidden: self.hidden, outputs: self.hidden, gates: GATES }
+    }
+
+    fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    fn placed(self, inputs: usize, direction: Direction) -> Self {
+        Self { inputs, direction, ..self }
+    }
+
+    fn tape_elements(&self, shape: SequenceShape) -> Result<usize, Error> {
+        let values = shape.elements(self.hidden)?.checked_mul(GATES + 1);
+        let state = shape.state(self.hidden)?.checked_mul(2);
+        let sum = values.and_then(|values| values.checked_add(state?));
+        sum.ok_or(Error::Overflow { argument: "shape" })
+    }
+
+    fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
+        let Forward { walk, x, weights, state: [h, c], tape, scratch, y } = pass;
+        let (hidden, width) = (self.hidden, GATES * self.hidden);
+        let Tape { h0, c0, gates, cells } = self.tape(walk.shape, tape);
+        h0.copy_from_slice(h);
+        c0.copy_from_slice(c);
+        for turn in 0..walk.shape.steps {
+            weights.project_ahead(walk, turn, x, scratch, gates);
+            for part in walk.parts(turn) {
+                let gates = part_mut(gates, width, &part.rows);
+                let (h, h_before) = part.with_before(y, hidden, h0);
+                let (c, c_before) = part.with_before(cells, hidden, c0);
+                weights.add_step(part.rows.len(), h_before, scratch, gates);
+                <T as Compiled>::forward(hidden, gates, c_before, c, h);
             }
-            return Ok(());
+            walk.keep_ended(turn, y, hidden, h);
+            walk.keep_ended(turn, cells, hidden, c);
         }
-        let width = shape.batch * self.hidden;
-        let Tape { h0, c0, gates, cells } = self.tape(shape, tape);
-        let order = self.order(shape);
-        for turn in (0..shape.steps).rev() {
-            let at = order.at(turn);
-            let gates = block_mut(gates, GATES * width, at);
-            let cells = (order.previous(cells, width, turn, c0), block(cells, width, at));
-            let dh = (block(values.dy, width, at), &*dstate.h);
-            <T as Compiled>::backward(self.hidden, gates, cells, dh, dstate.c);
-            weights.step_backward(shape.batch, gates, T::zero(), scratch, dstate.h);
+    }
+
+    fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
+        let Backward { walk, values, weights, tape, dstate: [dh, dc], buffers, gradients } = pass;
+        let (hidden, width) = (self.hidden, GATES * self.hidden);
+        let Tape { h0, c0, gates, cells } = self.tape(walk.shape, tape);
+        for turn in (0..walk.shape.steps).rev() {
+            for rows in walk.parts(turn) {
+                let gates = part_mut(gates, width, &rows.rows);
+                let cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
+                let dh = (part(values.dy, hidden, &rows.rows), part(dh, hidden, &rows.sequences));
+                <T as Compiled>::backward(hidden, gates, cells, dh, part_mut(dc, hidden, &rows.sequences));
+            }
+            let rows = walk.rows(turn);
+            let dh = &mut dh[..rows.len() * hidden];
+            weights.step_backward(rows.len(), part(gates, width, &rows), T::zero(), buffers.scratch, dh);
         }
-        weights.gradients(order, shape.batch, (values.x, values.y, h0), (gates, gates), scratch, gradients);
-        Ok(())
+        let terms = Terms { x: values.x, y: values.y, h0, input: gates, recurrent: gates };
+        weights.gradients(walk, terms, buffers, gradients);
     }
+}
 
-    fn sizes(&self) -> (usize, usize, usize) {
-        (self.inputs, self.hidden, GATES)
-    }
-
-    fn order(&self, shape: SequenceShape) -> Order {
-        Order { steps: shape.steps, direction: self.direction }
-    }
-
-    fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
-        crate::shape::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
-    }
-
+impl Lstm {
     fn tape<'a, T>(&self, shape: SequenceShape, tape: &'a mut [T]) -> Tape<'a, T> {
         let width = shape.batch * self.hidden;
         let (h0, rest) = tape.split_at_mut(width);
