@@ -385,8 +385,13 @@ fn recurrent<T: Element>() {
     let (mut input, mut recurrent) = (ramp::<T>(200 * 40), ramp::<T>(200 * 50));
     let (mut h, mut c) = (ramp::<T>(1000), ramp::<T>(1000));
     let mut packed = {
-        let weights =
-            RecurrentWeights { input: &input, recurrent: &recurrent, input_bias: None, recurrent_bias: None };
+        let weights = RecurrentWeights {
+            input: &input,
+            recurrent: &recurrent,
+            input_bias: None,
+            recurrent_bias: None,
+            ..RecurrentWeights::default()
+        };
         op.pack(weights).unwrap()
     };
     let mut tape = ramp::<T>(op.tape_len(shape).unwrap());
@@ -403,8 +408,13 @@ fn recurrent<T: Element>() {
         };
         let dstate = LstmState { h: &mut h, c: &mut c };
         op.backward(shape, values, &packed, &mut tape, dstate, &mut scratch, gradients).unwrap();
-        let weights =
-            RecurrentWeights { input: &input, recurrent: &recurrent, input_bias: None, recurrent_bias: None };
+        let weights = RecurrentWeights {
+            input: &input,
+            recurrent: &recurrent,
+            input_bias: None,
+            recurrent_bias: None,
+            ..RecurrentWeights::default()
+        };
         packed.repack(weights).unwrap();
     });
 }
@@ -419,8 +429,7 @@ fn recurrent_stack<T: Element>() {
     let weights = [8, 8, 40, 40].map(|inputs| RecurrentWeights {
         input: &input[..60 * inputs],
         recurrent: &recurrent,
-        input_bias: None,
-        recurrent_bias: None,
+        ..RecurrentWeights::default()
     });
     let mut packed = op.pack(&weights).unwrap();
     let batch = SequenceBatch { lengths: Some(&lengths), ..shape.into() };

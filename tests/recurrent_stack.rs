@@ -21,7 +21,7 @@ impl Cell for Lstm {
     const GATES: usize = 4;
     const HAS_CELL: bool = true;
     fn new(inputs: usize, hidden: usize, direction: Direction) -> Self {
-        Self { inputs, hidden, direction }
+        Self { inputs, hidden, direction, ..Self::default() }
     }
     fn state<'a, T>(h: &'a mut [T], c: &'a mut [T]) -> LstmState<'a, T> {
         LstmState { h, c }
@@ -31,7 +31,7 @@ impl Cell for Lstm {
 impl Cell for Gru {
     const GATES: usize = 3;
     fn new(inputs: usize, hidden: usize, direction: Direction) -> Self {
-        Self { inputs, hidden, direction }
+        Self { inputs, hidden, direction, ..Self::default() }
     }
     fn state<'a, T>(h: &'a mut [T], _: &'a mut [T]) -> &'a mut [T] {
         h
@@ -169,7 +169,13 @@ impl<T: Element> Given<T> {
 }
 
 fn borrow<T>([input, recurrent, input_bias, recurrent_bias]: &[Vec<T>; 4]) -> RecurrentWeights<'_, T> {
-    RecurrentWeights { input, recurrent, input_bias: Some(input_bias), recurrent_bias: Some(recurrent_bias) }
+    RecurrentWeights {
+        input,
+        recurrent,
+        input_bias: Some(input_bias),
+        recurrent_bias: Some(recurrent_bias),
+        ..RecurrentWeights::default()
+    }
 }
 
 fn borrow_mut<T>(
@@ -181,6 +187,7 @@ fn borrow_mut<T>(
         recurrent: Some(recurrent),
         input_bias: Some(input_bias),
         recurrent_bias: Some(recurrent_bias),
+        ..RecurrentGradients::default()
     }
 }
 

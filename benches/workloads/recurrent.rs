@@ -67,7 +67,13 @@ pub(crate) struct Layer {
 
 fn borrow(weights: &[Vec<f32>; 4]) -> RecurrentWeights<'_, f32> {
     let [input, recurrent, input_bias, recurrent_bias] = weights;
-    RecurrentWeights { input, recurrent, input_bias: Some(input_bias), recurrent_bias: Some(recurrent_bias) }
+    RecurrentWeights {
+        input,
+        recurrent,
+        input_bias: Some(input_bias),
+        recurrent_bias: Some(recurrent_bias),
+        ..RecurrentWeights::default()
+    }
 }
 
 impl Layer {
@@ -128,7 +134,14 @@ impl Layer {
             gradient.fill(0.0);
             Some(&mut gradient[..])
         });
-        let gradients = RecurrentGradients { x: Some(dx), input, recurrent, input_bias, recurrent_bias };
+        let gradients = RecurrentGradients {
+            x: Some(dx),
+            input,
+            recurrent,
+            input_bias,
+            recurrent_bias,
+            ..RecurrentGradients::default()
+        };
         let values = SequenceValues { x, y: &self.y, dy: &self.dy };
         match self.cell {
             Cell::Lstm(op) => {

@@ -369,14 +369,19 @@ pub(super) fn pack<T: Element>(k: usize, n: usize, layout: MatrixLayout, b: &[T]
     pack_right(Active::current(), threads, k, n, Source::right(b, layout), out);
 }
 
-/// `sums[col] += Σ x[row][col]`, summed in `f64`, by columns in parallel; and the same to `also`, where it is given.
-pub(super) fn column_sums<T: Element>(rows: usize, x: &[T], sums: &mut [T], also: Option<&mut [T]>) {
+/// `sums[col] += Σ x[row][col]` of rows `stride` apart, summed in `f64`, by columns in parallel; and the same to `also`, where it is given.
+pub(super) fn column_sums<T: Element>(
+    rows: usize,
+    (x, stride): (&[T], usize),
+    sums: &mut [T],
+    also: Option<&mut [T]>,
+) {
     if rows == 0 {
         return;
     }
-    let (active, stride) = (Active::current(), sums.len());
+    let active = Active::current();
     let threads = if x.len() < PARALLEL { 1 } else { parallel::threads() };
-    let block = stride.div_ceil(threads).next_multiple_of(simd::FOLD_BLOCK);
+    let block = sums.len().div_ceil(threads).next_multiple_of(simd::FOLD_BLOCK);
     parallel::for_each(Offset { first: 0, data: (sums, also) }, block, |Offset { first, data }| {
         let (sums, also) = data;
         simd::dispatch(active, ColumnSums { x: &x[first..], rows, stride, sums, also });

@@ -2,7 +2,7 @@
 
 use core::fmt::Debug;
 
-use super::packed::{Biases, Buffers, PackedRecurrent, RecurrentWeights, scratch_len};
+use super::packed::{Buffers, PackedRecurrent, RecurrentWeights, scratch_len};
 use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
 use crate::shape::{check_at_least, check_len};
 use crate::{Element, Error};
@@ -22,8 +22,6 @@ pub trait Layer: Copy + Debug + Pass {
 pub trait Pass {
     /// Names of the state's slices in errors, and of those of its gradient.
     const STATE: [&'static [&'static str]; 2];
-    /// Which biases go into the projection of the input.
-    const BIASES: Biases;
 
     /// Its widths.
     fn sizes(&self) -> Sizes;
@@ -91,7 +89,7 @@ pub(super) fn pack<L: Pass, T: Element>(
     layer: &L,
     weights: RecurrentWeights<'_, T>,
 ) -> Result<PackedRecurrent<T>, Error> {
-    PackedRecurrent::new(layer.sizes(), L::BIASES, weights)
+    PackedRecurrent::new(layer.sizes(), weights)
 }
 
 fn walk<L: Pass>(layer: &L, shape: SequenceShape) -> Walk<'static> {

@@ -16,10 +16,10 @@ pub mod rnn;
 mod sequence;
 mod stack;
 
-pub use gru::{Gru, GruGates};
+pub use gru::{Gru, GruGates, GruReset};
 pub use layer::Layer;
 pub use lengths::Lengths;
-pub use lstm::{Lstm, LstmGates, LstmState};
+pub use lstm::{Lstm, LstmGates, LstmState, LstmVariant};
 pub use packed::{PackedRecurrent, RecurrentWeights};
 pub use rnn::{Rnn, RnnActivation};
 pub use sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues};

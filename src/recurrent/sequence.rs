@@ -40,12 +40,56 @@ pub struct Sizes {
     /// Features of the output, which goes into the next step.
     pub(super) outputs: usize,
     pub(super) gates: usize,
+    pub(super) form: Form,
+}
+
+/// Which weights a layer has besides those of its gates, and how they are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) biases: Biases,
+    /// Whether the output is a projection of the units.
+    pub(super) projected: bool,
+    /// Whether gates see the cell.
+    pub(super) peephole: bool,
+    /// Whether the last gate takes another product than the others.
+    pub(super) candidate_apart: bool,
+}
+
+impl Form {
+    /// Gates only.
+    pub(super) fn plain(biases: Biases) -> Self {
+        Self { biases, projected: false, peephole: false, candidate_apart: false }
+    }
+}
+
+/// Which biases the projection of the input has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Biases {
+    /// Its own; the recurrent one goes with each step.
+    Apart,
+    /// The sum of both.
+    Joined,
 }
 
 impl Sizes {
     /// Of all gates; that of packed weights fits in `usize`.
     pub(super) fn width(self) -> usize {
         self.gates * self.hidden
+    }
+
+    /// Elements of the projection, 0 where there is none.
+    pub(super) fn projection_len(self) -> usize {
+        if self.form.projected { self.outputs * self.hidden } else { 0 }
+    }
+
+    /// Elements of the peephole weights, 0 where there are none.
+    pub(super) fn peephole_len(self) -> usize {
+        if self.form.peephole { 3 * self.hidden } else { 0 }
+    }
+
+    /// Gates whose product takes the output of the step before.
+    pub(super) fn together(self) -> usize {
+        self.width() - if self.form.candidate_apart { self.hidden } else { 0 }
     }
 }
 
@@ -207,11 +251,38 @@ pub struct RecurrentGradients<'a, T> {
     pub input_bias: Option<&'a mut [T]>,
     /// Of [`RecurrentWeights::recurrent_bias`], accumulated.
     pub recurrent_bias: Option<&'a mut [T]>,
+    /// As the weights, accumulated.
+    pub projection: Option<&'a mut [T]>,
+    /// As the weights, accumulated.
+    pub peephole: Option<&'a mut [T]>,
+}
+
+impl<T> RecurrentGradients<'_, T> {
+    /// The same for a shorter time, with that of another input.
+    pub(super) fn reborrow<'b>(&'b mut self, x: Option<&'b mut [T]>) -> RecurrentGradients<'b, T> {
+        RecurrentGradients {
+            x,
+            input: self.input.as_deref_mut(),
+            recurrent: self.recurrent.as_deref_mut(),
+            input_bias: self.input_bias.as_deref_mut(),
+            recurrent_bias: self.recurrent_bias.as_deref_mut(),
+            projection: self.projection.as_deref_mut(),
+            peephole: self.peephole.as_deref_mut(),
+        }
+    }
 }
 
 impl<T> Default for RecurrentGradients<'_, T> {
     fn default() -> Self {
-        Self { x: None, input: None, recurrent: None, input_bias: None, recurrent_bias: None }
+        Self {
+            x: None,
+            input: None,
+            recurrent: None,
+            input_bias: None,
+            recurrent_bias: None,
+            projection: None,
+            peephole: None,
+        }
     }
 }
 
@@ -225,6 +296,8 @@ impl<T> RecurrentGradients<'_, T> {
             ("gradients.recurrent", &self.recurrent, width * sizes.outputs),
             ("gradients.input_bias", &self.input_bias, width),
             ("gradients.recurrent_bias", &self.recurrent_bias, width),
+            ("gradients.projection", &self.projection, sizes.projection_len()),
+            ("gradients.peephole", &self.peephole, sizes.peephole_len()),
         ];
         expected.into_iter().try_for_each(|(name, slice, len)| match slice {
             Some(slice) => check_len(name, slice.len(), len),

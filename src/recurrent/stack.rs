@@ -70,8 +70,7 @@ impl From<SequenceShape> for SequenceBatch<'_> {
 /// let weights = |inputs: usize| RecurrentWeights {
 ///     input: &zeros[..3 * inputs],
 ///     recurrent: &zeros[..3],
-///     input_bias: None,
-///     recurrent_bias: None,
+///     ..RecurrentWeights::default()
 /// };
 /// let packed = stack.pack(&[weights(1), weights(1), weights(2), weights(2)])?;
 /// let lengths = Lengths::new(shape, &[1, 3])?;
@@ -120,9 +119,8 @@ impl<L: Layer> Stack<L> {
     /// [`Error::Overflow`] where a length does not fit in `usize`, [`Error::OutOfRange`] where `layers` is 0.
     pub fn pack<T: Element>(&self, weights: &[RecurrentWeights<'_, T>]) -> Result<PackedStack<T>, Error> {
         check_len("weights", weights.len(), self.count()?)?;
-        let each = (0..weights.len()).map(|index| {
-            PackedRecurrent::new(self.sizes(index / self.directions.count()), L::BIASES, weights[index])
-        });
+        let each = (0..weights.len())
+            .map(|index| PackedRecurrent::new(self.sizes(index / self.directions.count()), weights[index]));
         Ok(PackedStack { layers: each.collect::<Result<Vec<_>, Error>>()? })
     }
 
@@ -289,18 +287,10 @@ impl<L: Layer> Stack<L> {
                 let (tape, own_y) = &mut halves[half];
                 let at = index * count + half;
                 let mut sorted = States::sort(batch, at, self.sizes(0), &dstate, own_state);
-                let of = &mut gradients[at];
                 let dx = match (index, &mut dx, batch.lengths) {
                     (0, dx, None) => dx.as_deref_mut(),
                     (0, None, Some(_)) => None,
                     _ => Some(&mut below[..rows * layer.sizes().inputs]),
-                };
-                let gradients = RecurrentGradients {
-                    x: dx,
-                    input: of.input.as_deref_mut(),
-                    recurrent: of.recurrent.as_deref_mut(),
-                    input_bias: of.input_bias.as_deref_mut(),
-                    recurrent_bias: of.recurrent_bias.as_deref_mut(),
                 };
                 layer.backward_pass(Backward {
                     walk: walk(batch, direction),
@@ -318,7 +308,7 @@ impl<L: Layer> Stack<L> {
                         // What the other half has left is added to.
                         dx_start: if half == 0 { T::zero() } else { T::one() },
                     },
-                    gradients,
+                    gradients: gradients[at].reborrow(dx),
                 });
                 sorted.put_back(&mut dstate);
             }

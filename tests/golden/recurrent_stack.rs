@@ -8,17 +8,17 @@ use steadygrad::recurrent::{
 
 use super::case::{Case, cases};
 
-const NAMES: [&str; 4] = ["input", "recurrent", "input_bias", "recurrent_bias"];
+const NAMES: [&str; 5] = ["input", "recurrent", "input_bias", "recurrent_bias", "projection"];
 
 pub(crate) fn check<T: Element>() {
     for case in cases("recurrent_stack") {
         let (inputs, hidden) = (case.count("inputs"), case.count("hidden"));
-        if case.count("projection") > 0 {
-            continue;
-        }
+        let projection = Some(case.count("projection")).filter(|&features| features > 0);
         match case.op() {
             "lstm_stack" => {
-                stack::<_, T>(&case, Lstm { inputs, hidden, ..Lstm::default() }, |h, c| LstmState { h, c })
+                stack::<_, T>(&case, Lstm { inputs, hidden, projection, ..Lstm::default() }, |h, c| {
+                    LstmState { h, c }
+                })
             }
             "gru_stack" => stack::<_, T>(&case, Gru { inputs, hidden, ..Gru::default() }, |h, _| h),
             _ => stack::<_, T>(&case, Rnn { inputs, hidden, ..Rnn::default() }, |h, _| h),
@@ -40,15 +40,18 @@ fn stack<L: Layer, T: Element>(
     });
     let batch = SequenceBatch { lengths: lengths.as_ref(), ..shape.into() };
     let count = stack.layers * if case.flag("both") { 2 } else { 1 };
-    let weights: Vec<[Vec<T>; 4]> =
-        (0..count).map(|at| NAMES.map(|name| case.input(&format!("{name}{at}")))).collect();
+    let weights: Vec<[Vec<T>; 5]> = (0..count)
+        .map(|at| NAMES.map(|name| case.optional_input(&format!("{name}{at}")).unwrap_or_default()))
+        .collect();
     let borrowed: Vec<_> = weights
         .iter()
-        .map(|[input, recurrent, input_bias, recurrent_bias]| RecurrentWeights {
+        .map(|[input, recurrent, input_bias, recurrent_bias, projection]| RecurrentWeights {
             input,
             recurrent,
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
+            projection: Some(&projection[..]).filter(|weights| !weights.is_empty()),
+            peephole: None,
         })
         .collect();
     let packed = stack.pack(&borrowed).unwrap();
@@ -72,12 +75,13 @@ fn stack<L: Layer, T: Element>(
         weights.iter().map(|each| each.each_ref().map(|weights| vec![T::zero(); weights.len()])).collect();
     let mut layers: Vec<_> = dweights
         .iter_mut()
-        .map(|[input, recurrent, input_bias, recurrent_bias]| RecurrentGradients {
-            x: None,
+        .map(|[input, recurrent, input_bias, recurrent_bias, projection]| RecurrentGradients {
             input: Some(input),
             recurrent: Some(recurrent),
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
+            projection: Some(projection),
+            ..RecurrentGradients::default()
         })
         .collect();
     let gradients = StackGradients { x: Some(&mut dx), layers: &mut layers };
@@ -85,7 +89,7 @@ fn stack<L: Layer, T: Element>(
     stack.backward(batch, (&x, &dy), &packed, &mut tape, dstate, &mut scratch, gradients).unwrap();
     case.compare("x", &dx);
     for (at, dweights) in dweights.iter().enumerate() {
-        for (name, gradient) in NAMES.iter().zip(dweights) {
+        for (name, gradient) in NAMES.iter().zip(dweights).filter(|(_, gradient)| !gradient.is_empty()) {
             case.compare(&format!("{name}{at}"), gradient);
         }
     }

@@ -8,8 +8,8 @@ pub(crate) mod kernel;
 pub mod reference;
 
 use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::{Biases, Terms, scratch_len};
-use super::sequence::{Sizes, part, part_mut};
+use super::packed::{Terms, scratch_len};
+use super::sequence::{Biases, Form, Sizes, part, part_mut};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
 };
@@ -46,6 +46,7 @@ pub enum RnnActivation {
 ///     recurrent: &[2.0],
 ///     input_bias: None,
 ///     recurrent_bias: None,
+///     ..RecurrentWeights::default()
 /// };
 /// let packed = rnn.pack(weights)?;
 /// let (mut h, mut y) = ([0.0], [0.0; 3]);
@@ -162,10 +163,15 @@ impl Layer for Rnn {
 
 impl Pass for Rnn {
     const STATE: [&'static [&'static str]; 2] = [&["state"], &["dstate"]];
-    const BIASES: Biases = Biases::Joined;
 
     fn sizes(&self) -> Sizes {
-        Sizes { inputs: self.inputs, hidden: self.hidden, outputs: self.hidden, gates: 1 }
+        Sizes {
+            inputs: self.inputs,
+            hidden: self.hidden,
+            outputs: self.hidden,
+            gates: 1,
+            form: Form::plain(Biases::Joined),
+        }
     }
 
     fn direction(&self) -> Direction {
@@ -208,7 +214,7 @@ impl Pass for Rnn {
             <T as Compiled>::backward(self.activation, h, (dy, dh), da);
             weights.step_backward(rows.len(), da, T::zero(), buffers.scratch, dh);
         }
-        let terms = Terms { x: values.x, y: values.y, h0, input: sums, recurrent: sums };
+        let terms = Terms { x: values.x, y: values.y, h0, input: sums, recurrent: sums, candidate: &[] };
         weights.gradients(walk, terms, buffers, gradients);
     }
 }
