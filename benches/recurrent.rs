@@ -30,8 +30,14 @@ struct Layer<F, B> {
 
 fn weights<const GATES: usize, P>(pack: impl Fn(RecurrentWeights<'_, f32>) -> Result<P, Error>) -> P {
     let (input, recurrent) = (ramp(GATES * HIDDEN * INPUTS), ramp(GATES * HIDDEN * HIDDEN));
-    pack(RecurrentWeights { input: &input, recurrent: &recurrent, input_bias: None, recurrent_bias: None })
-        .unwrap()
+    pack(RecurrentWeights {
+        input: &input,
+        recurrent: &recurrent,
+        input_bias: None,
+        recurrent_bias: None,
+        ..RecurrentWeights::default()
+    })
+    .unwrap()
 }
 
 type Buffers<'a> = (&'a mut [f32], &'a mut [f32], &'a mut [f32]);

@@ -12,6 +12,7 @@ mod golden {
     pub(crate) mod optim;
     pub(crate) mod pretrain;
     pub(crate) mod recurrent;
+    pub(crate) mod recurrent_stack;
     pub(crate) mod regularize;
     pub(crate) mod residual;
     pub(crate) mod row_norm;
@@ -52,6 +53,12 @@ fn golden_optim() {
 fn golden_recurrent() {
     golden::recurrent::check::<f64>();
     golden::recurrent::check::<f32>();
+}
+
+#[test]
+fn golden_recurrent_stack() {
+    golden::recurrent_stack::check::<f64>();
+    golden::recurrent_stack::check::<f32>();
 }
 
 #[test]

@@ -89,15 +89,16 @@ impl<T: Element> Case<T> {
             recurrent,
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
+            ..RecurrentWeights::default()
         }
     }
 
     fn lstm(&self) -> Lstm {
-        Lstm { inputs: self.inputs, hidden: self.hidden, direction: self.direction }
+        Lstm { inputs: self.inputs, hidden: self.hidden, direction: self.direction, ..Lstm::default() }
     }
 
     fn gru(&self) -> Gru {
-        Gru { inputs: self.inputs, hidden: self.hidden, direction: self.direction }
+        Gru { inputs: self.inputs, hidden: self.hidden, direction: self.direction, ..Gru::default() }
     }
 
     fn rnn(&self) -> Rnn {
@@ -145,6 +146,7 @@ impl<T: Element> Case<T> {
             recurrent: Some(recurrent),
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
+            ..RecurrentGradients::default()
         };
         let values = SequenceValues { x, y: &y, dy: &self.dy };
         match self.cell {
@@ -555,13 +557,13 @@ fn lstm_gates_are_the_cell_alone() {
     let [dy, dh]: [Vec<f32>; 2] = [numbers(3, batch * hidden, 1.0), numbers(4, batch * hidden, 1.0)];
     let dc_after: Vec<f32> = numbers(5, batch * hidden, 1.0);
     each_level(|_| {
-        let op = LstmGates { hidden };
+        let op = LstmGates { hidden, ..LstmGates::default() };
         let (mut gates, mut c, mut h) =
             (before.clone(), vec![f32::NAN; batch * hidden], vec![f32::NAN; batch * hidden]);
-        op.forward(batch, &mut gates, &c_before, &mut c, &mut h).unwrap();
+        op.forward(batch, &[], &mut gates, &c_before, &mut c, &mut h).unwrap();
         let mut dc = dc_after.clone();
         let mut dgates = gates.clone();
-        op.backward(batch, &mut dgates, (&c_before, &c), (&dy, &dh), &mut dc).unwrap();
+        op.backward(batch, &[], &mut dgates, (&c_before, &c), (&dy, &dh), &mut dc).unwrap();
         for at in 0..batch * hidden {
             let (row, unit) = (at / hidden, at % hidden);
             let of = |gates: &[f32], gate: usize| f64::from(gates[(row * 4 + gate) * hidden + unit]);
@@ -645,7 +647,17 @@ fn recurrent_names_the_bad_argument() {
     let short = RecurrentWeights { input_bias: Some(&[0.0]), ..weights };
     assert_eq!(name(lstm.pack(short).map(drop)), "weights.input_bias");
     let mut seven = [7.0_f32; 4];
-    assert_eq!(name(LstmGates { hidden: 1 }.forward(1, &mut seven, &[0.0], &mut [], &mut [0.0])), "c");
+    assert_eq!(
+        name(LstmGates { hidden: 1, ..LstmGates::default() }.forward(
+            1,
+            &[],
+            &mut seven,
+            &[0.0],
+            &mut [],
+            &mut [0.0]
+        )),
+        "c"
+    );
     assert_eq!(name(GruGates { hidden: 1 }.forward(1, &mut seven, &[0.0; 3], &[0.0], &mut [0.0])), "gates");
     assert_eq!(seven, [7.0; 4]);
 }

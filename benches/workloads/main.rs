@@ -13,10 +13,11 @@ mod clip;
 mod layer_norm;
 mod linear;
 mod lists;
-mod mlp;
 mod optim;
 mod pretrain;
+mod recurrent;
 mod softmax_ce;
+mod step;
 mod timing;
 
 use clap::Parser;
@@ -58,15 +59,14 @@ const FAMILIES: &[(&str, Family)] = &[
     ("clip_norm_under", (Vec::new, clip::run)),
     ("clip_value", (Vec::new, clip::run)),
     ("softmax_ce", (softmax_ce::names, softmax_ce::run)),
-    ("step", (step_names, mlp::run)),
     ("sgdm", (optim::names, optim::run)),
     ("clip+sgdm", (Vec::new, optim::run)),
     ("rbm_pcd", (pretrain::names, pretrain::run)),
+    ("lstm", (recurrent::lstm_names, recurrent::run)),
+    ("gru", (recurrent::gru_names, recurrent::run)),
+    ("rnn", (Vec::new, recurrent::run)),
+    ("step", (step::names, step::run)),
 ];
-
-fn step_names() -> Vec<String> {
-    ["step/mlp20_bn", "step/resmlp20"].map(String::from).to_vec()
-}
 
 fn main() {
     let arguments = Arguments::parse();

@@ -232,7 +232,7 @@ impl Dense {
             });
         }
         if let Some(db) = db {
-            <T as Compiled>::column_sums(batch, dy, db);
+            <T as Compiled>::column_sums(batch, (dy, self.outputs), db, None);
         }
         Ok(())
     }

@@ -267,6 +267,9 @@ impl<'a, T> Source<'a, T> {
     }
 }
 
+/// Rows of a source that are read side by side while it is packed: as many streams as prefetchers follow.
+const STREAMS: usize = 16;
+
 /// Lays tiles of rows out as `[k][row]`, times `alpha`.
 pub(super) struct PackLeft<'a, T> {
     pub(super) alpha: T,
@@ -288,21 +291,30 @@ impl<T: Element> Kernel for PackLeft<'_, T> {
         if self.depth == 0 {
             return;
         }
-        let mut out = self.out;
-        for tile in self.first..self.last {
-            let rows = self.tiles.rows(tile);
-            let (packed, rest) = out.split_at_mut(rows.len() * self.depth);
-            out = rest;
-            let source = self.source.from(rows.start, 0);
-            if source.k_step == 1 {
+        if self.source.k_step == 1 {
+            let mut out = self.out;
+            for tile in self.first..self.last {
+                let rows = self.tiles.rows(tile);
+                let (packed, rest) = out.split_at_mut(rows.len() * self.depth);
+                out = rest;
+                let source = self.source.from(rows.start, 0);
                 for row in 0..rows.len() {
                     let from = &source.data[row * source.outer_step..][..self.depth];
                     for (packed, &a) in packed[row..].iter_mut().step_by(rows.len()).zip(from) {
                         *packed = self.alpha * a;
                     }
                 }
-            } else {
-                for k in 0..self.depth {
+            }
+            return;
+        }
+        let top = self.tiles.start(self.first);
+        for start in (0..self.depth).step_by(STREAMS) {
+            let end = self.depth.min(start + STREAMS);
+            for tile in self.first..self.last {
+                let rows = self.tiles.rows(tile);
+                let packed = &mut self.out[(rows.start - top) * self.depth..][..rows.len() * self.depth];
+                let source = self.source.from(rows.start, 0);
+                for k in start..end {
                     let mut row = 0;
                     while row < rows.len() {
                         // A whole vector where there is room for one: what it writes past its rows comes next.
@@ -347,11 +359,9 @@ impl<T: Element> PackRight<'_, T> {
     /// Rows of the source are rows of panels.
     #[inline(always)]
     fn copy<I: Isa>(self, isa: I) {
-        /// Rows copied before the next panel: as many streams as prefetchers follow.
-        const ROWS: usize = 16;
         let lanes = T::Vector::<I>::LANES;
-        for start in (0..self.depth).step_by(ROWS) {
-            let rows = ROWS.min(self.depth - start);
+        for start in (0..self.depth).step_by(STREAMS) {
+            let rows = STREAMS.min(self.depth - start);
             for (panel, out) in self.out.chunks_exact_mut(self.depth * lanes).enumerate() {
                 let width = lanes.min(self.cols - panel * lanes);
                 let out = &mut out[start * lanes..][..rows * lanes];
@@ -389,38 +399,48 @@ impl<T: Element> PackRight<'_, T> {
     }
 }
 
-/// `sums[col] += Σ x[row][col]` over at most [`FOLD_BLOCK`](simd::FOLD_BLOCK) columns, in `f64`, rows in order.
+/// `sums[col] += Σ x[row][col]`, in `f64`, rows in order.
 pub(super) struct ColumnSums<'a, T> {
     /// From the first column to be summed on.
     pub(super) x: &'a [T],
     pub(super) rows: usize,
     pub(super) stride: usize,
     pub(super) sums: &'a mut [T],
+    /// What the same sums are added to.
+    pub(super) also: Option<&'a mut [T]>,
 }
 
 impl<T: Element> Kernel for ColumnSums<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        for (block, sums) in self.sums.chunks_mut(simd::FOLD_BLOCK).enumerate() {
-            let mut totals = [simd::splat::<I, f64>(isa, 0.0); 4];
+    fn run<I: Isa>(mut self, isa: I) {
+        /// Sums at a time: 4 KiB in L1, for rows that are read in long streams.
+        const BLOCKS: usize = 16;
+        const WIDTH: usize = BLOCKS * simd::FOLD_BLOCK;
+        for first in (0..self.sums.len()).step_by(WIDTH) {
+            let width = WIDTH.min(self.sums.len() - first);
+            let mut totals = [[simd::splat::<I, f64>(isa, 0.0); 4]; BLOCKS];
             for row in 0..self.rows {
-                let x = &self.x[row * self.stride + block * simd::FOLD_BLOCK..][..sums.len()];
-                let x = if x.len() == simd::FOLD_BLOCK {
-                    simd::widen::<I, T>(isa, x)
-                } else {
-                    simd::widen_partial::<I, T>(isa, x)
-                };
-                for part in 0..4 {
-                    totals[part] = totals[part] + x[part];
+                let x = &self.x[row * self.stride + first..][..width];
+                for (x, totals) in x.chunks(simd::FOLD_BLOCK).zip(&mut totals) {
+                    let x = if x.len() == simd::FOLD_BLOCK {
+                        simd::widen::<I, T>(isa, x)
+                    } else {
+                        simd::widen_partial::<I, T>(isa, x)
+                    };
+                    for part in 0..4 {
+                        totals[part] = totals[part] + x[part];
+                    }
                 }
             }
-            let mut lanes = [0.0; simd::FOLD_BLOCK];
-            for part in 0..4 {
-                totals[part].store_into(&mut lanes[part * 8..]);
+            let mut lanes = [0.0; WIDTH];
+            for (vector, to) in totals.iter().flatten().zip(lanes.chunks_exact_mut(8)) {
+                vector.store_into(to);
             }
-            for (sum, total) in sums.iter_mut().zip(lanes) {
-                *sum = T::from_f64(sum.to_f64() + total);
+            for sums in [Some(&mut *self.sums), self.also.as_deref_mut()].into_iter().flatten() {
+                for (sum, total) in sums[first..][..width].iter_mut().zip(lanes) {
+                    *sum = T::from_f64(sum.to_f64() + total);
+                }
             }
         }
     }

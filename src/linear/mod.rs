@@ -22,5 +22,5 @@ use crate::element::compiled_once;
 compiled_once! {
     fn multiply(product: Product<'_, Self>) = schedule::multiply;
     fn pack(k: usize, n: usize, layout: MatrixLayout, b: &[Self], out: &mut [Self]) = schedule::pack;
-    fn column_sums(rows: usize, x: &[Self], sums: &mut [Self]) = schedule::column_sums;
+    fn column_sums(rows: usize, x: (&[Self], usize), sums: &mut [Self], also: Option<&mut [Self]>) = schedule::column_sums;
 }

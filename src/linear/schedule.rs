@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::kernel::{ColumnSums, Multiply, MultiplyInto, PackLeft, PackRight, Rows, Source, Start, Tiles};
 use super::{GemmShape, MatrixLayout, PackedMatrix, Transpose};
-use crate::parallel::{self, join};
+use crate::parallel::{self, Offset, join};
 use crate::simd::{self, Active, MatrixMut, Right};
 use crate::{Element, Epilogue};
 
@@ -370,13 +370,21 @@ pub(super) fn pack<T: Element>(k: usize, n: usize, layout: MatrixLayout, b: &[T]
     pack_right(Active::current(), threads, k, n, Source::right(b, layout), out);
 }
 
-/// `sums[col] += Σ x[row][col]`, summed in `f64`, by columns in parallel.
-pub(super) fn column_sums<T: Element>(rows: usize, x: &[T], sums: &mut [T]) {
-    let (active, stride) = (Active::current(), sums.len());
+/// `sums[col] += Σ x[row][col]` of rows `stride` apart, summed in `f64`, by columns in parallel; and the same to `also`, where it is given.
+pub(super) fn column_sums<T: Element>(
+    rows: usize,
+    (x, stride): (&[T], usize),
+    sums: &mut [T],
+    also: Option<&mut [T]>,
+) {
+    if rows == 0 {
+        return;
+    }
+    let active = Active::current();
     let threads = if x.len() < PARALLEL { 1 } else { parallel::threads() };
-    let blocks = stride.div_ceil(simd::FOLD_BLOCK);
-    let start = |block: usize| (block * simd::FOLD_BLOCK).min(stride);
-    halve(0..blocks, blocks.div_ceil(threads), sums, &start, &|range, sums| {
-        simd::dispatch(active, ColumnSums { x: &x[start(range.start)..], rows, stride, sums });
+    let block = sums.len().div_ceil(threads).next_multiple_of(simd::FOLD_BLOCK);
+    parallel::for_each(Offset { first: 0, data: (sums, also) }, block, |Offset { first, data }| {
+        let (sums, also) = data;
+        simd::dispatch(active, ColumnSums { x: &x[first..], rows, stride, sums, also });
     });
 }

@@ -4,17 +4,23 @@
 //! ([`PackedRecurrent`]); the inputs of all steps are projected by one product, and each step adds the product of the state
 //! before it.
 //!
-//! Several layers, or both directions, are several calls: the output of one is the input of the next, and a
-//! [`Direction::Backward`] layer reads the same sequence from its end.
+//! [`Lstm`], [`Gru`] and [`Rnn`] are one layer in one direction; a [`Stack`] is several layers of one of them, in one direction
+//! or in both, over sequences that may have [`Lengths`] of their own.
 
 pub mod gru;
+mod layer;
+mod lengths;
 pub mod lstm;
+mod packed;
 pub mod rnn;
 mod sequence;
+mod stack;
 
-pub use gru::{Gru, GruGates};
-pub use lstm::{Lstm, LstmGates, LstmState};
+pub use gru::{Gru, GruGates, GruReset};
+pub use layer::Layer;
+pub use lengths::Lengths;
+pub use lstm::{Lstm, LstmGates, LstmState, LstmVariant};
+pub use packed::{PackedRecurrent, RecurrentWeights};
 pub use rnn::{Rnn, RnnActivation};
-pub use sequence::{
-    Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
-};
+pub use sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues};
+pub use stack::{Directions, PackedStack, SequenceBatch, Stack, StackGradients};

@@ -1,11 +1,10 @@
-//! What all recurrences share: shapes, packed weights, the order of steps, and the products around a cell.
+//! What all recurrences share: shapes, the order of steps, and what goes in and out.
 
-use alloc::vec::Vec;
+use core::ops::Range;
 
-use crate::linear::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, Start};
+use crate::Error;
 use crate::parallel::PARALLEL_BLOCK;
-use crate::shape::{check_len, check_range};
-use crate::{Element, Epilogue, Error};
+use crate::shape::check_len;
 
 /// How many steps a sequence has, and how many sequences there are side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,108 +32,34 @@ impl SequenceShape {
     }
 }
 
-/// In which order a layer goes through a sequence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// From the first step to the last.
-    #[default]
-    Forward,
-    /// From the last step to the first: the other half of a bidirectional layer.
-    Backward,
+/// The widths of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    pub(super) inputs: usize,
+    pub(super) hidden: usize,
+    /// Features of the output, which goes into the next step.
+    pub(super) outputs: usize,
+    pub(super) gates: usize,
+    pub(super) form: Form,
 }
 
-/// The order of the steps of a sequence, and blocks of them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Order {
-    pub(super) steps: usize,
-    pub(super) direction: Direction,
+/// Which weights a layer has besides those of its gates, and how they are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) biases: Biases,
+    /// Whether the output is a projection of the units.
+    pub(super) projected: bool,
+    /// Whether gates see the cell.
+    pub(super) peephole: bool,
+    /// Whether the last gate takes another product than the others.
+    pub(super) candidate_apart: bool,
 }
 
-impl Order {
-    /// The place in time of the step that comes as number `turn`.
-    pub(super) fn at(self, turn: usize) -> usize {
-        match self.direction {
-            Direction::Forward => turn,
-            Direction::Backward => self.steps - 1 - turn,
-        }
+impl Form {
+    /// Gates only.
+    pub(super) fn plain(biases: Biases) -> Self {
+        Self { biases, projected: false, peephole: false, candidate_apart: false }
     }
-
-    /// The block of the step at `turn`, to be written, and that of the step before it, or `initial` for the first.
-    pub(super) fn with_previous<'a, T>(
-        self,
-        data: &'a mut [T],
-        width: usize,
-        turn: usize,
-        initial: &'a [T],
-    ) -> (&'a mut [T], &'a [T]) {
-        let now = self.at(turn);
-        if turn == 0 {
-            return (block_mut(data, width, now), initial);
-        }
-        let before = self.at(turn - 1);
-        let (first, second) = data.split_at_mut(now.max(before) * width);
-        if now > before {
-            (&mut second[..width], block(first, width, before))
-        } else {
-            (block_mut(first, width, now), &second[..width])
-        }
-    }
-
-    /// As [`with_previous`](Self::with_previous), only to read.
-    pub(super) fn previous<'a, T>(
-        self,
-        data: &'a [T],
-        width: usize,
-        turn: usize,
-        initial: &'a [T],
-    ) -> &'a [T] {
-        if turn == 0 { initial } else { block(data, width, self.at(turn - 1)) }
-    }
-}
-
-/// Block `index` of blocks of `width`.
-pub(super) fn block<T>(data: &[T], width: usize, index: usize) -> &[T] {
-    &data[index * width..][..width]
-}
-
-/// Block `index` of blocks of `width`.
-pub(super) fn block_mut<T>(data: &mut [T], width: usize, index: usize) -> &mut [T] {
-    &mut data[index * width..][..width]
-}
-
-/// Rows of `hidden` units worth a task: some transcendental functions a unit.
-pub(super) fn row_block(hidden: usize) -> usize {
-    (PARALLEL_BLOCK / 8).div_ceil(hidden.max(1))
-}
-
-/// The weights of a layer with as many `gates` as its cell has: 1, 3 of a GRU (r, z, n), 4 of an LSTM (i, f, g, o), in the
-/// order of `PyTorch`.
-#[derive(Clone, Copy, Debug)]
-pub struct RecurrentWeights<'a, T> {
-    /// `gates · hidden` rows of `inputs`: `PyTorch`'s `weight_ih`.
-    pub input: &'a [T],
-    /// `gates · hidden` rows of `hidden`: `weight_hh`.
-    pub recurrent: &'a [T],
-    /// `gates · hidden`, or none: `bias_ih`.
-    pub input_bias: Option<&'a [T]>,
-    /// `gates · hidden`, or none: `bias_hh`.
-    pub recurrent_bias: Option<&'a [T]>,
-}
-
-/// Weights laid out for the products of all steps, forward and backward; made once after each update.
-#[derive(Debug)]
-pub struct PackedRecurrent<T> {
-    inputs: usize,
-    hidden: usize,
-    gates: usize,
-    input: PackedMatrix<T>,
-    recurrent: PackedMatrix<T>,
-    input_backward: PackedMatrix<T>,
-    recurrent_backward: PackedMatrix<T>,
-    biases: Biases,
-    /// Of the projection of the input.
-    input_bias: Vec<T>,
-    recurrent_bias: Vec<T>,
 }
 
 /// Which biases the projection of the input has.
@@ -146,199 +71,152 @@ pub(super) enum Biases {
     Joined,
 }
 
-impl<T: Element> PackedRecurrent<T> {
-    pub(super) fn new(
-        (inputs, hidden, gates): (usize, usize, usize),
-        biases: Biases,
-        weights: RecurrentWeights<'_, T>,
-    ) -> Result<Self, Error> {
-        let width = check_weights((inputs, hidden, gates), weights)?;
-        let RecurrentWeights { input, recurrent, .. } = weights;
-        let forward = |k, data| PackedMatrix::new(k, width, MatrixLayout::transposed(k, width), data);
-        let backward = |n, data| PackedMatrix::new(width, n, MatrixLayout::dense(width, n), data);
-        let mut packed = Self {
-            inputs,
-            hidden,
-            gates,
-            input: forward(inputs, input)?,
-            recurrent: forward(hidden, recurrent)?,
-            input_backward: backward(inputs, input)?,
-            recurrent_backward: backward(hidden, recurrent)?,
-            biases,
-            input_bias: alloc::vec![T::zero(); width],
-            recurrent_bias: alloc::vec![T::zero(); width],
-        };
-        packed.set_biases(weights);
-        Ok(packed)
-    }
-
-    /// Takes other weights of the same layer; allocates nothing.
-    ///
-    /// # Errors
-    /// [`Error::Length`] where a slice does not fit the layer; then it holds what it held.
-    pub fn repack(&mut self, weights: RecurrentWeights<'_, T>) -> Result<(), Error> {
-        let width = check_weights((self.inputs, self.hidden, self.gates), weights)?;
-        let RecurrentWeights { input, recurrent, .. } = weights;
-        self.input.repack(MatrixLayout::transposed(self.inputs, width), input)?;
-        self.recurrent.repack(MatrixLayout::transposed(self.hidden, width), recurrent)?;
-        self.input_backward.repack(MatrixLayout::dense(width, self.inputs), input)?;
-        self.recurrent_backward.repack(MatrixLayout::dense(width, self.hidden), recurrent)?;
-        self.set_biases(weights);
-        Ok(())
-    }
-
-    fn set_biases(&mut self, weights: RecurrentWeights<'_, T>) {
-        let pairs =
-            [(&mut self.input_bias, weights.input_bias), (&mut self.recurrent_bias, weights.recurrent_bias)];
-        for (kept, bias) in pairs {
-            match bias {
-                Some(bias) => kept.copy_from_slice(bias),
-                None => kept.fill(T::zero()),
-            }
-        }
-        if self.biases == Biases::Joined {
-            for (sum, &other) in self.input_bias.iter_mut().zip(&self.recurrent_bias) {
-                *sum = *sum + other;
-            }
-        }
-    }
-
-    /// `Ok` where these are the weights of that layer.
-    pub(super) fn check(&self, inputs: usize, hidden: usize, gates: usize) -> Result<(), Error> {
-        let fits = (self.inputs, self.hidden, self.gates) == (inputs, hidden, gates);
-        check_range("weights", "packed for a layer of these sizes", fits)
-    }
-
-    fn width(&self) -> usize {
+impl Sizes {
+    /// Of all gates; that of packed weights fits in `usize`.
+    pub(super) fn width(self) -> usize {
         self.gates * self.hidden
     }
 
-    /// `gates = x·W_ihᵀ + b_ih` of all steps, with `b_hh` where the cell adds both.
-    pub(super) fn project(&self, rows: usize, x: &[T], scratch: &mut [T], gates: &mut [T]) {
-        let shape = GemmShape::dense(rows, self.width(), self.inputs);
-        let start = Start::Bias(&self.input_bias);
-        multiply(shape, x, Factor::Packed(&self.input), start, scratch, gates);
+    /// Elements of the projection, 0 where there is none.
+    pub(super) fn projection_len(self) -> usize {
+        if self.form.projected { self.outputs * self.hidden } else { 0 }
     }
 
-    /// `gates += h·W_hhᵀ` of one step, for cells that add both projections.
-    pub(super) fn add_step(&self, batch: usize, h: &[T], scratch: &mut [T], gates: &mut [T]) {
-        self.step(batch, h, Start::Scaled(T::one()), scratch, gates);
+    /// Elements of the peephole weights, 0 where there are none.
+    pub(super) fn peephole_len(self) -> usize {
+        if self.form.peephole { 3 * self.hidden } else { 0 }
     }
 
-    /// `gates = h·W_hhᵀ + b_hh` of one step.
-    pub(super) fn project_step(&self, batch: usize, h: &[T], scratch: &mut [T], gates: &mut [T]) {
-        self.step(batch, h, Start::Bias(&self.recurrent_bias), scratch, gates);
+    /// Gates whose product takes the output of the step before.
+    pub(super) fn together(self) -> usize {
+        self.width() - if self.form.candidate_apart { self.hidden } else { 0 }
     }
+}
 
-    fn step(&self, batch: usize, h: &[T], start: Start<'_, T>, scratch: &mut [T], gates: &mut [T]) {
-        let shape = GemmShape::dense(batch, self.width(), self.hidden);
-        multiply(shape, h, Factor::Packed(&self.recurrent), start, scratch, gates);
-    }
+/// In which order a layer goes through a sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the first step to the last.
+    #[default]
+    Forward,
+    /// From the last step to the first: the other half of a bidirectional layer.
+    Backward,
+}
 
-    /// `dh = beta·dh + dgates·W_hh` of one step.
-    pub(super) fn step_backward(&self, batch: usize, dgates: &[T], beta: T, scratch: &mut [T], dh: &mut [T]) {
-        let shape = GemmShape::dense(batch, self.hidden, self.width());
-        multiply(shape, dgates, Factor::Packed(&self.recurrent_backward), Start::Scaled(beta), scratch, dh);
-    }
+/// How a layer goes through the steps of a batch: from which rows to which.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk<'a> {
+    pub(super) shape: SequenceShape,
+    pub(super) direction: Direction,
+    /// Where sequences have lengths of their own: the first row of each step of the longest, and the end of the last. They are
+    /// sorted, the longest first, so that those of a step are the first ones of the batch.
+    pub(super) starts: Option<&'a [usize]>,
+}
 
-    /// The gradients of a whole sequence from those of its gates: `input` those before the bias of the input, `recurrent`
-    /// those before the recurrent bias.
-    pub(super) fn gradients(
+/// Rows of a step whose rows before lie side by side too.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// Rows of the step, of all rows.
+    pub(super) rows: Range<usize>,
+    /// The sequences they belong to.
+    pub(super) sequences: Range<usize>,
+    /// The first of their rows of the step before; `None` where the sequences begin.
+    before: Option<usize>,
+}
+
+impl Part {
+    /// The rows of this part, to be written, and those before, or those of `initial`.
+    pub(super) fn with_before<'a, T>(
         &self,
-        order: Order,
-        batch: usize,
-        (x, y, h0): (&[T], &[T], &[T]),
-        (input, recurrent): (&[T], &[T]),
-        scratch: &mut [T],
-        gradients: RecurrentGradients<'_, T>,
-    ) {
-        let (rows, width, one) = (order.steps * batch, self.width(), Start::Scaled(T::one()));
-        if rows == 0 {
-            return;
-        }
-        if let Some(dx) = gradients.x {
-            let shape = GemmShape::dense(rows, self.inputs, width);
-            let (b, start) = (Factor::Packed(&self.input_backward), Start::Scaled(T::zero()));
-            multiply(shape, input, b, start, scratch, dx);
-        }
-        if let Some(dw) = gradients.input {
-            multiply(outer(width, self.inputs, rows), input, Factor::Strided(x), one, scratch, dw);
-        }
-        if let Some(dw) = gradients.recurrent {
-            // Every step but the first in turn has the output of another before it.
-            let (later, earlier, first) = match order.direction {
-                Direction::Forward => (batch..rows, 0..rows - batch, 0..batch),
-                Direction::Backward => (0..rows - batch, batch..rows, rows - batch..rows),
-            };
-            let part = |rows: core::ops::Range<usize>, width| rows.start * width..rows.end * width;
-            let shape = outer(width, self.hidden, rows - batch);
-            let h = Factor::Strided(&y[part(earlier, self.hidden)]);
-            multiply(shape, &recurrent[part(later, width)], h, one, scratch, &mut *dw);
-            let shape = outer(width, self.hidden, batch);
-            multiply(shape, &recurrent[part(first, width)], Factor::Strided(h0), one, scratch, dw);
-        }
-        if let Some(db) = gradients.input_bias {
-            <T as Compiled>::column_sums(rows, input, db);
-        }
-        if let Some(db) = gradients.recurrent_bias {
-            <T as Compiled>::column_sums(rows, recurrent, db);
+        data: &'a mut [T],
+        width: usize,
+        initial: &'a [T],
+    ) -> (&'a mut [T], &'a [T]) {
+        let Range { start, end } = self.rows;
+        let Some(before) = self.before else {
+            return (&mut data[start * width..end * width], part(initial, width, &self.sequences));
+        };
+        let (first, second) = data.split_at_mut(start.max(before) * width);
+        let (now, before) = if start > before {
+            (&mut second[..], &first[before * width..])
+        } else {
+            (&mut first[start * width..], &second[..])
+        };
+        let len = self.rows.len() * width;
+        (&mut now[..len], &before[..len])
+    }
+
+    /// The rows before, or those of `initial`.
+    pub(super) fn before<'a, T>(&self, data: &'a [T], width: usize, initial: &'a [T]) -> &'a [T] {
+        match self.before {
+            Some(before) => part(data, width, &(before..before + self.rows.len())),
+            None => part(initial, width, &self.sequences),
         }
     }
 }
 
-/// `C = Aᵀ·B` of `k` rows: the sum of their outer products.
-fn outer(m: usize, n: usize, k: usize) -> GemmShape {
-    GemmShape { a: MatrixLayout::transposed(m, k), ..GemmShape::dense(m, n, k) }
-}
-
-fn multiply<T: Element>(
-    shape: GemmShape,
-    a: &[T],
-    b: Factor<'_, T>,
-    start: Start<'_, T>,
-    scratch: &mut [T],
-    c: &mut [T],
-) {
-    let (alpha, epilogue) = (T::one(), Epilogue::default());
-    <T as Compiled>::multiply(Product { shape, alpha, a, b, start, epilogue, scratch, c });
-}
-
-/// Elements of scratch that every product of a sequence has room in.
-pub(super) fn scratch_len<T: Element>(
-    shape: SequenceShape,
-    (inputs, hidden, gates): (usize, usize, usize),
-) -> usize {
-    let (rows, batch) = (shape.steps.saturating_mul(shape.batch), shape.batch);
-    let width = hidden.saturating_mul(gates);
-    let products = [
-        GemmShape::dense(rows, width, inputs),
-        GemmShape::dense(batch, width, hidden),
-        GemmShape::dense(batch, hidden, width),
-        GemmShape::dense(rows, inputs, width),
-        outer(width, inputs, rows),
-        outer(width, hidden, rows),
-        outer(width, hidden, batch),
-    ];
-    products.iter().map(GemmShape::scratch_len::<T>).max().unwrap_or(0)
-}
-
-/// Width of all gates, where every slice fits.
-fn check_weights<T>(
-    (inputs, hidden, gates): (usize, usize, usize),
-    weights: RecurrentWeights<'_, T>,
-) -> Result<usize, Error> {
-    let product = |a: usize, b: usize| a.checked_mul(b).ok_or(Error::Overflow { argument: "weights" });
-    let width = product(gates, hidden)?;
-    check_len("weights.input", weights.input.len(), product(width, inputs)?)?;
-    check_len("weights.recurrent", weights.recurrent.len(), product(width, hidden)?)?;
-    for (name, bias) in
-        [("weights.input_bias", weights.input_bias), ("weights.recurrent_bias", weights.recurrent_bias)]
-    {
-        if let Some(bias) = bias {
-            check_len(name, bias.len(), width)?;
+impl Walk<'_> {
+    /// The place in time of the step that comes as number `turn`.
+    fn at(self, turn: usize) -> usize {
+        match self.direction {
+            Direction::Forward => turn,
+            Direction::Backward => self.shape.steps - 1 - turn,
         }
     }
-    Ok(width)
+
+    /// Rows of all steps; the shape was checked.
+    pub(super) fn len(self) -> usize {
+        self.starts.map_or(self.shape.steps * self.shape.batch, |starts| starts[starts.len() - 1])
+    }
+
+    /// Rows of the step that comes as number `turn`.
+    pub(super) fn rows(self, turn: usize) -> Range<usize> {
+        let (at, batch) = (self.at(turn), self.shape.batch);
+        let start = |at: usize| match self.starts {
+            // Steps after the last one have no rows.
+            Some(starts) => starts[at.min(starts.len() - 1)],
+            None => at * batch,
+        };
+        start(at)..start(at + 1)
+    }
+
+    /// The step that comes as number `turn`: the sequences that go on, and those that begin.
+    pub(super) fn parts(self, turn: usize) -> impl Iterator<Item = Part> {
+        let rows = self.rows(turn);
+        let before = turn.checked_sub(1).map_or(0..0, |turn| self.rows(turn));
+        let middle = before.len().min(rows.len());
+        let part = |sequences: Range<usize>, before| Part {
+            rows: rows.start + sequences.start..rows.start + sequences.end,
+            sequences,
+            before,
+        };
+        let parts = [part(0..middle, Some(before.start)), part(middle..rows.len(), None)];
+        parts.into_iter().filter(|part| !part.rows.is_empty())
+    }
+
+    /// Copies the rows of sequences that end with the step that comes as number `turn` to `state`.
+    pub(super) fn keep_ended<T: Copy>(self, turn: usize, data: &[T], width: usize, state: &mut [T]) {
+        let rows = self.rows(turn);
+        let next = if turn + 1 < self.shape.steps { self.rows(turn + 1).len() } else { 0 };
+        let ended = next.min(rows.len())..rows.len();
+        let from = part(data, width, &(rows.start + ended.start..rows.end));
+        state[ended.start * width..ended.end * width].copy_from_slice(from);
+    }
+}
+
+/// The rows `rows` of `width`.
+pub(super) fn part<'a, T>(data: &'a [T], width: usize, rows: &Range<usize>) -> &'a [T] {
+    &data[rows.start * width..rows.end * width]
+}
+
+/// The rows `rows` of `width`.
+pub(super) fn part_mut<'a, T>(data: &'a mut [T], width: usize, rows: &Range<usize>) -> &'a mut [T] {
+    &mut data[rows.start * width..rows.end * width]
+}
+
+/// Rows of `hidden` units worth a task: some transcendental functions a unit.
+pub(super) fn row_block(hidden: usize) -> usize {
+    (PARALLEL_BLOCK / 8).div_ceil(hidden.max(1))
 }
 
 /// What a backward reads of its forward, and the gradient of its output.
@@ -353,10 +231,10 @@ pub struct SequenceValues<'a, T> {
 }
 
 impl<T> SequenceValues<'_, T> {
-    pub(super) fn check(&self, shape: SequenceShape, inputs: usize, hidden: usize) -> Result<(), Error> {
-        check_len("values.x", self.x.len(), shape.elements(inputs)?)?;
-        check_len("values.y", self.y.len(), shape.elements(hidden)?)?;
-        check_len("values.dy", self.dy.len(), shape.elements(hidden)?)
+    pub(super) fn check(&self, shape: SequenceShape, sizes: Sizes) -> Result<(), Error> {
+        check_len("values.x", self.x.len(), shape.elements(sizes.inputs)?)?;
+        check_len("values.y", self.y.len(), shape.elements(sizes.outputs)?)?;
+        check_len("values.dy", self.dy.len(), shape.elements(sizes.outputs)?)
     }
 }
 
@@ -373,27 +251,53 @@ pub struct RecurrentGradients<'a, T> {
     pub input_bias: Option<&'a mut [T]>,
     /// Of [`RecurrentWeights::recurrent_bias`], accumulated.
     pub recurrent_bias: Option<&'a mut [T]>,
+    /// As the weights, accumulated.
+    pub projection: Option<&'a mut [T]>,
+    /// As the weights, accumulated.
+    pub peephole: Option<&'a mut [T]>,
+}
+
+impl<T> RecurrentGradients<'_, T> {
+    /// The same for a shorter time, with that of another input.
+    pub(super) fn reborrow<'b>(&'b mut self, x: Option<&'b mut [T]>) -> RecurrentGradients<'b, T> {
+        RecurrentGradients {
+            x,
+            input: self.input.as_deref_mut(),
+            recurrent: self.recurrent.as_deref_mut(),
+            input_bias: self.input_bias.as_deref_mut(),
+            recurrent_bias: self.recurrent_bias.as_deref_mut(),
+            projection: self.projection.as_deref_mut(),
+            peephole: self.peephole.as_deref_mut(),
+        }
+    }
 }
 
 impl<T> Default for RecurrentGradients<'_, T> {
     fn default() -> Self {
-        Self { x: None, input: None, recurrent: None, input_bias: None, recurrent_bias: None }
+        Self {
+            x: None,
+            input: None,
+            recurrent: None,
+            input_bias: None,
+            recurrent_bias: None,
+            projection: None,
+            peephole: None,
+        }
     }
 }
 
 impl<T> RecurrentGradients<'_, T> {
-    pub(super) fn check(
-        &self,
-        shape: SequenceShape,
-        (inputs, hidden, gates): (usize, usize, usize),
-    ) -> Result<(), Error> {
-        let width = gates * hidden;
+    /// `dx` is how many elements the gradient of the input has.
+    pub(super) fn check(&self, dx: usize, sizes: Sizes) -> Result<(), Error> {
+        let width = sizes.width();
         let expected = [
-            ("gradients.x", &self.x, shape.elements(inputs)?),
-            ("gradients.input", &self.input, width * inputs),
-            ("gradients.recurrent", &self.recurrent, width * hidden),
+            ("gradients.x", &self.x, dx),
+            ("gradients.input", &self.input, width * sizes.inputs),
+            ("gradients.recurrent", &self.recurrent, width * sizes.outputs),
             ("gradients.input_bias", &self.input_bias, width),
             ("gradients.recurrent_bias", &self.recurrent_bias, width),
+            ("gradients.projection", &self.projection, sizes.projection_len()),
+            ("gradients.peephole", &self.peephole, sizes.peephole_len()),
         ];
         expected.into_iter().try_for_each(|(name, slice, len)| match slice {
             Some(slice) => check_len(name, slice.len(), len),

@@ -33,8 +33,8 @@ fn lstm<T: Bits>(reader: &mut Reader<'_>) {
     for level in Level::available() {
         let (mut gates, mut c, mut h) =
             (before.clone(), vec![T::nan(); batch * hidden], vec![T::nan(); batch * hidden]);
-        let op = LstmGates { hidden };
-        Level::scoped(level, || op.forward(batch, &mut gates, &c_before, &mut c, &mut h))
+        let op = LstmGates { hidden, ..LstmGates::default() };
+        Level::scoped(level, || op.forward(batch, &[], &mut gates, &c_before, &mut c, &mut h))
             .expect("an available level")
             .expect("matching lengths");
         for at in 0..batch * hidden {
@@ -47,7 +47,7 @@ fn lstm<T: Bits>(reader: &mut Reader<'_>) {
         }
     }
     let shape = SequenceShape { steps: reader.up_to(3), batch };
-    let op = Lstm { inputs: reader.up_to(5), hidden, direction: Direction::Backward };
+    let op = Lstm { inputs: reader.up_to(5), hidden, direction: Direction::Backward, ..Lstm::default() };
     let x: Vec<T> = reader.ordinaries(shape.steps * batch * op.inputs);
     let packed = pack(reader, (op.inputs, hidden, 4), |weights| op.pack(weights));
     let (mut h, mut c) = (vec![T::zero(); batch * hidden], vec![T::zero(); batch * hidden]);
@@ -86,7 +86,7 @@ fn gru<T: Bits>(reader: &mut Reader<'_>) {
         }
     }
     let shape = SequenceShape { steps: reader.up_to(3), batch };
-    let op = Gru { inputs: reader.up_to(5), hidden, direction: Direction::Forward };
+    let op = Gru { inputs: reader.up_to(5), hidden, direction: Direction::Forward, ..Gru::default() };
     let x: Vec<T> = reader.ordinaries(shape.steps * batch * op.inputs);
     let packed = pack(reader, (op.inputs, hidden, 3), |weights| op.pack(weights));
     let mut h = vec![T::zero(); batch * hidden];
@@ -130,6 +130,12 @@ fn pack<T: Bits>(
         (reader.ordinaries(gates * hidden * inputs), reader.ordinaries(gates * hidden * hidden));
     let bias: Vec<T> = reader.ordinaries(gates * hidden);
     let input_bias = reader.byte().is_multiple_of(2).then_some(&bias[..]);
-    pack(RecurrentWeights { input: &input, recurrent: &recurrent, input_bias, recurrent_bias: None })
-        .expect("matching lengths")
+    pack(RecurrentWeights {
+        input: &input,
+        recurrent: &recurrent,
+        input_bias,
+        recurrent_bias: None,
+        ..RecurrentWeights::default()
+    })
+    .expect("matching lengths")
 }

@@ -76,6 +76,11 @@ impl Case {
         values.iter().map(|value| value.as_i64().expect("an index")).collect()
     }
 
+    /// An input that is a list of indices, which only some cases have.
+    pub(crate) fn optional_indices(&self, name: &str) -> Option<Vec<i64>> {
+        self.0["inputs"].get(name).is_some().then(|| self.indices(name))
+    }
+
     /// An input that is a list of tensors, rounded to `T`.
     pub(crate) fn input_lists<T: Element>(&self, name: &str) -> Vec<Vec<T>> {
         let tensors = list(&self.0["inputs"][name]).unwrap_or_else(|| panic!("no input {name}: {self:?}"));

@@ -474,6 +474,45 @@ def recurrents():
                                 **state([t.grad for t in initial], "dstate")))
 
 
+def recurrent_stacks():
+    """Layers in both directions, packed sequences and projections: outputs, final states and all gradients."""
+    stacks = [("lstm", torch.nn.LSTM, 2, True, None, 0), ("gru", torch.nn.GRU, 2, True, None, 0),
+              ("rnn", torch.nn.RNN, 3, False, None, 0), ("lstm", torch.nn.LSTM, 2, True, [2, 4, 1], 0),
+              ("gru", torch.nn.GRU, 2, True, [3, 1, 4], 0), ("rnn", torch.nn.RNN, 1, True, [4, 1, 3], 0),
+              ("lstm", torch.nn.LSTM, 2, True, None, 2), ("lstm", torch.nn.LSTM, 1, False, [3, 4, 2], 2)]
+    for seed, (op, module, layers, both, lengths, projection) in enumerate(stacks):
+        steps, batch, inputs, hidden = 4, 3, 2, 3
+        outputs, halves = projection or hidden, 1 + both
+        torch.manual_seed(seed)
+        stack = module(inputs, hidden, layers, bidirectional=both, **(dict(proj_size=projection) if projection else {}))
+        x = randn(steps, batch, inputs, seed=seed + 1).requires_grad_()
+        widths = [outputs, hidden] if op == "lstm" else [hidden]
+        initial = [randn(layers * halves, batch, w, seed=seed + 2 + i).requires_grad_() for i, w in enumerate(widths)]
+        given = x
+        if lengths:
+            given = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+        y, final = stack(given, tuple(initial) if op == "lstm" else initial[0])
+        if lengths:
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, total_length=steps)
+        final = list(final) if op == "lstm" else [final]
+        dy, dfinal = randn(*y.shape, seed=seed + 5), [randn(*f.shape, seed=seed + 6 + i) for i, f in enumerate(final)]
+        torch.autograd.backward([y, *final], [dy, *dfinal])
+        stems = dict(weight_ih="input", weight_hh="recurrent", bias_ih="input_bias", bias_hh="recurrent_bias",
+                     weight_hr="projection")
+        weights, gradients = {}, {}
+        for name, weight in stack.named_parameters():
+            stem, place = name.rsplit("_l", 1)
+            at = int(place.split("_")[0]) * halves + ("reverse" in place)
+            weights[f"{stems[stem]}{at}"], gradients[f"{stems[stem]}{at}"] = weight, weight.grad
+        state = lambda tensors, of: {f"{of}{i}": t for i, t in enumerate(tensors)}
+        yield case(f"{op}_stack", dict(steps=steps, batch=batch, inputs=inputs, hidden=hidden, layers=layers, both=both,
+                                       projection=projection),
+                   dict(x=x, dy=dy, **(dict(lengths=lengths) if lengths else {}), **weights, **state(initial, "state"),
+                        **state(dfinal, "dstate")),
+                   dict(y=y, **state(final, "state")),
+                   dict(x=x.grad, **gradients, **state([t.grad for t in initial], "dstate")))
+
+
 # --------------------------------------------------------------------------------------------- regularize, residual
 def regularizers():
     # Masks differ, so only what becomes of a kept and of a dropped element is PyTorch's.
@@ -541,5 +580,6 @@ write("optim", optimizers())
 write("row_norm", layer_norms())
 write("weight_norm", weight_norms())
 write("recurrent", recurrents())
+write("recurrent_stack", recurrent_stacks())
 write("regularize", regularizers())
 write("residual", residuals())

@@ -18,8 +18,8 @@ fn layer<T: Element>(case: &Case) {
     let shape = SequenceShape { steps: case.count("steps"), batch: case.count("batch") };
     let (inputs, hidden) = (case.count("inputs"), case.count("hidden"));
     let direction = if case.flag("backward") { Direction::Backward } else { Direction::Forward };
-    let lstm = Lstm { inputs, hidden, direction };
-    let gru = Gru { inputs, hidden, direction };
+    let lstm = Lstm { inputs, hidden, direction, ..Lstm::default() };
+    let gru = Gru { inputs, hidden, direction, ..Gru::default() };
     let is_relu = case.op() == "rnn" && case.word("nonlinearity") == "relu";
     let activation = if is_relu { RnnActivation::Relu } else { RnnActivation::Tanh };
     let rnn = Rnn { inputs, hidden, activation, direction };
@@ -32,6 +32,7 @@ fn layer<T: Element>(case: &Case) {
         recurrent: &recurrent,
         input_bias: biases[0].as_deref(),
         recurrent_bias: biases[1].as_deref(),
+        ..RecurrentWeights::default()
     };
     let (packed, tape, scratch) = match case.op() {
         "lstm" => (lstm.pack(weights), lstm.tape_len(shape), lstm.scratch_len::<T>(shape)),
@@ -68,6 +69,7 @@ fn layer<T: Element>(case: &Case) {
         recurrent: Some(&mut drecurrent),
         input_bias: Some(&mut dinput_bias),
         recurrent_bias: Some(&mut drecurrent_bias),
+        ..RecurrentGradients::default()
     };
     let values = SequenceValues { x: &x, y: &y, dy: &dy };
     match case.op() {

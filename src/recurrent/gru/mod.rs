@@ -1,12 +1,14 @@
 //! Gated recurrent units: two gates, and an output that is its own memory.
 //!
 //! Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014, with the reset gate after the product, as
-//! cuDNN and `PyTorch` have it.
+//! cuDNN and `PyTorch` have it, or before it, as there.
 
 pub(crate) mod kernel;
 pub mod reference;
 
-use super::sequence::{Biases, Order, block, block_mut, row_block, scratch_len};
+use super::layer::{self, Backward, Forward, Layer, Pass};
+use super::packed::{Terms, scratch_len};
+use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
 };
@@ -19,6 +21,16 @@ use crate::{Element, Error};
 /// Gates of the cell, the candidate among them.
 const GATES: usize = 3;
 
+/// Where the reset gate acts on what the candidate sees of the old output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum GruReset {
+    /// On its projection: `r·(h·W_hnᵀ + b_hn)`, of `PyTorch`, cuDNN and Keras by default.
+    #[default]
+    After,
+    /// On the output itself: `(r·h)·W_hnᵀ + b_hn`, of the paper and of ONNX by default. Each step takes two products.
+    Before,
+}
+
 /// A layer of GRU cells over whole sequences; `PyTorch`'s `GRU` of one layer and one direction.
 ///
 /// ```text
@@ -27,6 +39,8 @@ const GATES: usize = 3;
 /// n = tanh(x·W_inᵀ + b_in + r·(h·W_hnᵀ + b_hn))
 /// h' = (h − n)·z + n
 /// ```
+///
+/// With [`GruReset::Before`], `n = tanh(x·W_inᵀ + b_in + (r·h)·W_hnᵀ + b_hn)`.
 ///
 /// # Examples
 /// ```
@@ -40,6 +54,7 @@ const GATES: usize = 3;
 ///     recurrent: &[0.0; 3],
 ///     input_bias: Some(&[0.0, 50.0, 0.0]),
 ///     recurrent_bias: None,
+///     ..RecurrentWeights::default()
 /// };
 /// let packed = gru.pack(weights)?;
 /// let (mut h, mut y) = ([0.75], [0.0; 2]);
@@ -57,6 +72,8 @@ pub struct Gru {
     pub hidden: usize,
     /// Which way it goes through the sequence; [`Direction::Forward`] by default.
     pub direction: Direction,
+    /// Where the reset gate acts; [`GruReset::After`] by default.
+    pub reset: GruReset,
 }
 
 impl Gru {
@@ -66,23 +83,21 @@ impl Gru {
     /// # Errors
     /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
     pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        PackedRecurrent::new(self.sizes(), Biases::Apart, weights)
+        layer::pack(self, weights)
     }
 
-    /// Elements of a tape: 6 of each unit, step and sequence, and the initial state.
+    /// Elements of a tape: 6 of each unit, step and sequence, and the initial state; 4 and two states with [`GruReset::Before`].
     ///
     /// # Errors
     /// [`Error::Overflow`] where they do not fit in `usize`.
     pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        let values = shape.elements(self.hidden)?.checked_mul(2 * GATES);
-        let sum = values.and_then(|values| values.checked_add(shape.state(self.hidden).ok()?));
-        sum.ok_or(Error::Overflow { argument: "shape" })
+        self.tape_elements(shape)
     }
 
     /// Elements that `scratch` needs at least.
     #[must_use]
     pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, self.sizes())
+        scratch_len::<T>(shape, Pass::sizes(self))
     }
 
     /// The outputs of all steps, and the final state.
@@ -113,30 +128,7 @@ impl Gru {
         scratch: &mut [T],
         y: &mut [T],
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, GATES)?;
-        check_len("x", x.len(), shape.elements(self.inputs)?)?;
-        check_len("state", state.len(), shape.state(self.hidden)?)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        self.check_scratch(shape, scratch)?;
-        check_len("y", y.len(), shape.elements(self.hidden)?)?;
-        if y.is_empty() {
-            return Ok(());
-        }
-        let (rows, width) = (shape.rows()?, shape.batch * self.hidden);
-        let Tape { h0, gates, recurrent } = self.tape(shape, tape);
-        h0.copy_from_slice(state);
-        weights.project(rows, x, scratch, gates);
-        let order = self.order(shape);
-        for turn in 0..shape.steps {
-            let at = order.at(turn);
-            let gates = block_mut(gates, GATES * width, at);
-            let recurrent = block_mut(recurrent, GATES * width, at);
-            let (h, before) = order.with_previous(y, width, turn, h0);
-            weights.project_step(shape.batch, before, scratch, recurrent);
-            <T as Compiled>::forward(self.hidden, gates, recurrent, before, h);
-        }
-        state.copy_from_slice(block(y, width, order.at(shape.steps - 1)));
-        Ok(())
+        layer::forward(self, shape, (x, y), weights, [state, &mut []], (tape, scratch))
     }
 
     /// The gradients through time, from those of the outputs and of the final state.
@@ -165,57 +157,127 @@ impl Gru {
         scratch: &mut [T],
         gradients: RecurrentGradients<'_, T>,
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, GATES)?;
-        values.check(shape, self.inputs, self.hidden)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        check_len("dstate", dstate.len(), shape.state(self.hidden)?)?;
-        self.check_scratch(shape, scratch)?;
-        gradients.check(shape, self.sizes())?;
-        if values.y.is_empty() {
-            if let Some(dx) = gradients.x {
-                dx.fill(T::zero());
+        layer::backward(self, shape, values, weights, (tape, scratch), [dstate, &mut []], gradients)
+    }
+}
+
+impl Layer for Gru {
+    type State<'a, T: 'a> = &'a mut [T];
+
+    fn slices<'a, T: 'a>(state: &'a mut [T]) -> [&'a mut [T]; 2] {
+        [state, &mut []]
+    }
+}
+
+impl Pass for Gru {
+    const STATE: [&'static [&'static str]; 2] = [&["state"], &["dstate"]];
+
+    fn sizes(&self) -> Sizes {
+        let candidate_apart = self.reset == GruReset::Before;
+        let biases = if candidate_apart { Biases::Joined } else { Biases::Apart };
+        let form = Form { candidate_apart, ..Form::plain(biases) };
+        Sizes { inputs: self.inputs, hidden: self.hidden, outputs: self.hidden, gates: GATES, form }
+    }
+
+    fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    fn placed(self, inputs: usize, direction: Direction) -> Self {
+        Self { inputs, direction, ..self }
+    }
+
+    fn tape_elements(&self, shape: SequenceShape) -> Result<usize, Error> {
+        let (values, states) = match self.reset {
+            GruReset::After => (2 * GATES, 1),
+            GruReset::Before => (GATES + 1, 2),
+        };
+        let values = shape.elements(self.hidden)?.checked_mul(values);
+        let states = shape.state(self.hidden)?.checked_mul(states);
+        let sum = values.and_then(|values| values.checked_add(states?));
+        sum.ok_or(Error::Overflow { argument: "shape" })
+    }
+
+    fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
+        let Forward { walk, x, weights, state: [state, _], tape, scratch, y } = pass;
+        let (hidden, width) = (self.hidden, GATES * self.hidden);
+        let Tape { h0, gates, recurrent, .. } = self.tape(walk.shape, tape);
+        h0.copy_from_slice(state);
+        for turn in 0..walk.shape.steps {
+            weights.project_ahead(walk, turn, x, scratch, gates);
+            for part in walk.parts(turn) {
+                let rows = part.rows.len();
+                let gates = part_mut(gates, width, &part.rows);
+                let (h, before) = part.with_before(y, hidden, h0);
+                match self.reset {
+                    GruReset::After => {
+                        let recurrent = part_mut(recurrent, width, &part.rows);
+                        weights.project_step(rows, before, scratch, recurrent);
+                        <T as Compiled>::forward(hidden, gates, recurrent, before, h);
+                    }
+                    GruReset::Before => {
+                        let reset = part_mut(recurrent, hidden, &part.rows);
+                        weights.add_step(rows, before, scratch, gates);
+                        <T as Compiled>::reset(hidden, gates, before, reset);
+                        weights.add_candidate(rows, reset, scratch, gates);
+                        <T as Compiled>::forward_reset(hidden, gates, before, h);
+                    }
+                }
             }
-            return Ok(());
+            walk.keep_ended(turn, y, hidden, state);
         }
-        let width = shape.batch * self.hidden;
-        let Tape { h0, gates, recurrent } = self.tape(shape, tape);
-        let order = self.order(shape);
-        for turn in (0..shape.steps).rev() {
-            let at = order.at(turn);
-            let gates = block_mut(gates, GATES * width, at);
-            let recurrent = block_mut(recurrent, GATES * width, at);
-            let before = order.previous(values.y, width, turn, h0);
-            <T as Compiled>::backward(
-                self.hidden,
-                (gates, recurrent),
-                before,
-                block(values.dy, width, at),
-                dstate,
-            );
-            weights.step_backward(shape.batch, recurrent, T::one(), scratch, dstate);
+    }
+
+    fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
+        let Backward { walk, values, weights, tape, dstate: [dh, _], buffers, gradients } = pass;
+        let (hidden, width) = (self.hidden, GATES * self.hidden);
+        let Tape { h0, gates, recurrent, dreset } = self.tape(walk.shape, tape);
+        for turn in (0..walk.shape.steps).rev() {
+            for rows in walk.parts(turn) {
+                let gates = part_mut(gates, width, &rows.rows);
+                let before = rows.before(values.y, hidden, h0);
+                let (dy, dh) = (part(values.dy, hidden, &rows.rows), part_mut(dh, hidden, &rows.sequences));
+                match self.reset {
+                    GruReset::After => {
+                        let projections = (gates, part_mut(recurrent, width, &rows.rows));
+                        <T as Compiled>::backward(hidden, projections, before, dy, dh);
+                    }
+                    GruReset::Before => {
+                        let dreset = &mut dreset[..rows.rows.len() * hidden];
+                        <T as Compiled>::candidate_backward(hidden, gates, before, dy, dh);
+                        weights.candidate_backward(rows.rows.len(), gates, buffers.scratch, dreset);
+                        <T as Compiled>::reset_backward(hidden, gates, before, dreset, dh);
+                    }
+                }
+            }
+            let rows = walk.rows(turn);
+            let dgates = match self.reset {
+                GruReset::After => part(recurrent, width, &rows),
+                GruReset::Before => part(gates, width, &rows),
+            };
+            let dh = &mut dh[..rows.len() * hidden];
+            weights.step_backward(rows.len(), dgates, T::one(), buffers.scratch, dh);
         }
-        let sequences = (values.x, values.y, &*h0);
-        weights.gradients(order, shape.batch, sequences, (gates, recurrent), scratch, gradients);
-        Ok(())
+        let (dgates, candidate): (&[T], &[T]) = match self.reset {
+            GruReset::After => (recurrent, &[]),
+            GruReset::Before => (gates, recurrent),
+        };
+        let terms = Terms { x: values.x, y: values.y, h0, input: gates, recurrent: dgates, candidate };
+        weights.gradients(walk, terms, buffers, gradients);
     }
+}
 
-    fn sizes(&self) -> (usize, usize, usize) {
-        (self.inputs, self.hidden, GATES)
-    }
-
-    fn order(&self, shape: SequenceShape) -> Order {
-        Order { steps: shape.steps, direction: self.direction }
-    }
-
-    fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
-        crate::shape::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
-    }
-
+impl Gru {
     fn tape<'a, T>(&self, shape: SequenceShape, tape: &'a mut [T]) -> Tape<'a, T> {
         let width = shape.batch * self.hidden;
         let (h0, rest) = tape.split_at_mut(width);
-        let (gates, recurrent) = rest.split_at_mut(GATES * shape.steps * width);
-        Tape { h0, gates, recurrent }
+        let (gates, rest) = rest.split_at_mut(GATES * shape.steps * width);
+        let kept = match self.reset {
+            GruReset::After => GATES,
+            GruReset::Before => 1,
+        };
+        let (recurrent, dreset) = rest.split_at_mut(kept * shape.steps * width);
+        Tape { h0, gates, recurrent, dreset }
     }
 }
 
@@ -223,7 +285,10 @@ impl Gru {
 struct Tape<'a, T> {
     h0: &'a mut [T],
     gates: &'a mut [T],
+    /// The projection of the old output; with a reset before it, the output that was reset.
     recurrent: &'a mut [T],
+    /// Of one step, the gradient of the output that was reset.
+    dreset: &'a mut [T],
 }
 
 /// The element-wise part of a GRU step, for crates with products of their own.
@@ -325,6 +390,50 @@ compiled_once! {
         dy: &[Self],
         dh: &mut [Self],
     ) = backward_all;
+    fn reset(hidden: usize, gates: &mut [Self], before: &[Self], reset: &mut [Self]) = reset_all;
+    fn forward_reset(hidden: usize, gates: &mut [Self], before: &[Self], h: &mut [Self]) = forward_reset_all;
+    fn candidate_backward(hidden: usize, gates: &mut [Self], before: &[Self], dy: &[Self], dh: &mut [Self])
+        = candidate_backward_all;
+    fn reset_backward(hidden: usize, gates: &mut [Self], before: &[Self], dreset: &[Self], dh: &mut [Self])
+        = reset_backward_all;
+}
+
+fn reset_all<T: Element>(hidden: usize, gates: &mut [T], before: &[T], reset: &mut [T]) {
+    let active = Active::current();
+    let gates = Rows { data: gates, width: GATES * hidden };
+    let rows = (gates, Rows { data: before, width: hidden }, Rows { data: reset, width: hidden });
+    parallel::for_each(rows, row_block(hidden), |(gates, before, reset)| {
+        simd::dispatch(active, kernel::Reset { gates, before, reset });
+    });
+}
+
+fn forward_reset_all<T: Element>(hidden: usize, gates: &mut [T], before: &[T], h: &mut [T]) {
+    let active = Active::current();
+    let gates = Rows { data: gates, width: GATES * hidden };
+    let rows = (gates, Rows { data: before, width: hidden }, Rows { data: h, width: hidden });
+    parallel::for_each(rows, row_block(hidden), |(gates, before, h)| {
+        simd::dispatch(active, kernel::ForwardReset { gates, before, h });
+    });
+}
+
+fn candidate_backward_all<T: Element>(hidden: usize, gates: &mut [T], before: &[T], dy: &[T], dh: &mut [T]) {
+    let active = Active::current();
+    let gates = Rows { data: gates, width: GATES * hidden };
+    let row = |data| Rows { data, width: hidden };
+    let rows = (gates, (row(before), row(dy)), Rows { data: dh, width: hidden });
+    parallel::for_each(rows, row_block(hidden), |(gates, (before, dy), dh)| {
+        simd::dispatch(active, kernel::CandidateBackward { gates, before, dy, dh });
+    });
+}
+
+fn reset_backward_all<T: Element>(hidden: usize, gates: &mut [T], before: &[T], dreset: &[T], dh: &mut [T]) {
+    let active = Active::current();
+    let gates = Rows { data: gates, width: GATES * hidden };
+    let row = |data| Rows { data, width: hidden };
+    let rows = (gates, (row(before), row(dreset)), Rows { data: dh, width: hidden });
+    parallel::for_each(rows, row_block(hidden), |(gates, (before, dreset), dh)| {
+        simd::dispatch(active, kernel::ResetBackward { gates, before, dreset, dh });
+    });
 }
 
 fn forward_all<T: Element>(hidden: usize, gates: &mut [T], recurrent: &[T], before: &[T], h: &mut [T]) {

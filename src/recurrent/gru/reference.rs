@@ -34,3 +34,14 @@ pub fn backward<T: Float>(gates: Gates<T>, n: T, h: T, dh: T) -> (Gates<T>, Gate
     let (dr, dz) = (dn * n * through(gates.r), dh * (h - gates.n) * through(gates.z));
     (Gates { r: dr, z: dz, n: dn }, Gates { r: dr, z: dz, n: dn * gates.r }, dh * gates.z)
 }
+
+/// r, z and the old output that was reset, of a reset before the product.
+pub fn reset<T: Float>([r, z]: [T; 2], h: T) -> [T; 3] {
+    let r = sigmoid(r);
+    [r, sigmoid(z), r * h]
+}
+
+/// The candidate from both its sums, of a reset before the product.
+pub fn candidate<T: Float>(n: T) -> T {
+    n.tanh()
+}

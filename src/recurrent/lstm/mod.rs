@@ -1,11 +1,15 @@
 //! Long short-term memory: a cell that its forget gate keeps, so that gradients reach far back.
 //!
-//! Hochreiter & Schmidhuber, "Long short-term memory", 1997; the forget gate of Gers, Schmidhuber & Cummins, 2000.
+//! Hochreiter & Schmidhuber, "Long short-term memory", 1997; the forget gate of Gers, Schmidhuber & Cummins, 2000; peepholes
+//! of Gers & Schmidhuber, "Recurrent nets that time and count", 2000; the projection of Sak, Senior & Beaufays, 2014; coupled
+//! gates of Greff et al., "LSTM: a search space odyssey", 2015.
 
 pub(crate) mod kernel;
 pub mod reference;
 
-use super::sequence::{Biases, Order, block, block_mut, row_block, scratch_len};
+use super::layer::{self, Backward, Forward, Layer, Pass};
+use super::packed::{Terms, add_outer, scratch_len};
+use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
 };
@@ -13,12 +17,31 @@ use crate::element::compiled_once;
 use crate::parallel::{self, Rows};
 use crate::shape::check_len;
 use crate::simd::{self, Active};
-use crate::{Element, Error};
+use crate::{Element, Error, linear};
 
-/// Gates of the cell.
-const GATES: usize = 4;
+/// Which gates a cell has, and what they see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LstmVariant {
+    /// i, f, g, o.
+    #[default]
+    Standard,
+    /// i, f, g, o, of which i and f see the cell before, and o the cell after, each unit its own, by weights p:
+    /// `i = σ(… + p_i·c)`, `f = σ(… + p_f·c)`, `o = σ(… + p_o·c')`.
+    Peephole,
+    /// i, g, o: what enters is forgotten, `f = 1 − i`.
+    Coupled,
+}
 
-/// The state between two steps: of a batch `batch · hidden` elements each.
+impl LstmVariant {
+    pub(super) fn gates(self) -> usize {
+        match self {
+            Self::Standard | Self::Peephole => 4,
+            Self::Coupled => 3,
+        }
+    }
+}
+
+/// The state between two steps: of a batch `batch · hidden` elements each, of a projection `batch · projection` of h.
 #[derive(Debug)]
 pub struct LstmState<'a, T> {
     /// The output of the step before.
@@ -27,20 +50,15 @@ pub struct LstmState<'a, T> {
     pub c: &'a mut [T],
 }
 
-impl<T> LstmState<'_, T> {
-    fn check(&self, names: [&'static str; 2], elements: usize) -> Result<(), Error> {
-        check_len(names[0], self.h.len(), elements)?;
-        check_len(names[1], self.c.len(), elements)
-    }
-}
-
 /// A layer of LSTM cells over whole sequences; `PyTorch`'s `LSTM` of one layer and one direction.
 ///
 /// ```text
 /// [i, f, g, o] = x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh
 /// c' = σ(f)·c + σ(i)·tanh(g)
-/// h' = σ(o)·tanh(c')
+/// h' = σ(o)·tanh(c')             with a projection h' = (σ(o)·tanh(c'))·W_hrᵀ
 /// ```
+///
+/// Where the tables say `hidden` of h, y or W_hh, it is the features of the projection, if there is one.
 ///
 /// # Examples
 /// ```
@@ -54,6 +72,7 @@ impl<T> LstmState<'_, T> {
 ///     recurrent: &[0.0; 4],
 ///     input_bias: Some(&[-50.0, 50.0, 0.0, 50.0]),
 ///     recurrent_bias: None,
+///     ..RecurrentWeights::default()
 /// };
 /// let packed = lstm.pack(weights)?;
 /// let (mut h, mut c, mut y) = ([0.0], [0.5], [0.0; 3]);
@@ -73,33 +92,35 @@ pub struct Lstm {
     pub hidden: usize,
     /// Which way it goes through the sequence; [`Direction::Forward`] by default.
     pub direction: Direction,
+    /// Features that the output is projected to, `PyTorch`'s `proj_size`; none by default.
+    pub projection: Option<usize>,
+    /// Its gates; [`LstmVariant::Standard`] by default.
+    pub variant: LstmVariant,
 }
 
 impl Lstm {
-    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: 4 · `hidden` rows, the gates in
+    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: a row a unit of each gate, in
     /// the order i, f, g, o. After a step of the optimizer, [`PackedRecurrent::repack`] takes the new ones.
     ///
     /// # Errors
     /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
     pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        PackedRecurrent::new(self.sizes(), Biases::Joined, weights)
+        layer::pack(self, weights)
     }
 
-    /// Elements of a tape: 5 of each unit, step and sequence, and the initial state.
+    /// Elements of a tape: 5 of each unit, step and sequence, and the initial state; 4 where gates are coupled. A projection
+    /// adds one and as many as its features.
     ///
     /// # Errors
     /// [`Error::Overflow`] where they do not fit in `usize`.
     pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        let values = shape.elements(self.hidden)?.checked_mul(GATES + 1);
-        let state = shape.state(self.hidden)?.checked_mul(2);
-        let sum = values.and_then(|values| values.checked_add(state?));
-        sum.ok_or(Error::Overflow { argument: "shape" })
+        self.tape_elements(shape)
     }
 
     /// Elements that `scratch` needs at least.
     #[must_use]
     pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, self.sizes())
+        scratch_len::<T>(shape, Pass::sizes(self))
     }
 
     /// The outputs of all steps, and the final state.
@@ -130,32 +151,7 @@ impl Lstm {
         scratch: &mut [T],
         y: &mut [T],
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, GATES)?;
-        check_len("x", x.len(), shape.elements(self.inputs)?)?;
-        state.check(["state.h", "state.c"], shape.state(self.hidden)?)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        self.check_scratch(shape, scratch)?;
-        check_len("y", y.len(), shape.elements(self.hidden)?)?;
-        if y.is_empty() {
-            return Ok(());
-        }
-        let (rows, width) = (shape.rows()?, shape.batch * self.hidden);
-        let Tape { h0, c0, gates, cells } = self.tape(shape, tape);
-        h0.copy_from_slice(state.h);
-        c0.copy_from_slice(state.c);
-        weights.project(rows, x, scratch, gates);
-        let order = self.order(shape);
-        for turn in 0..shape.steps {
-            let gates = block_mut(gates, GATES * width, order.at(turn));
-            let (h, h_before) = order.with_previous(y, width, turn, h0);
-            let (c, c_before) = order.with_previous(cells, width, turn, c0);
-            weights.add_step(shape.batch, h_before, scratch, gates);
-            <T as Compiled>::forward(self.hidden, gates, c_before, c, h);
-        }
-        let last = order.at(shape.steps - 1);
-        state.h.copy_from_slice(block(y, width, last));
-        state.c.copy_from_slice(block(cells, width, last));
-        Ok(())
+        layer::forward(self, shape, (x, y), weights, [state.h, state.c], (tape, scratch))
     }
 
     /// The gradients through time, from those of the outputs and of the final state.
@@ -184,51 +180,151 @@ impl Lstm {
         scratch: &mut [T],
         gradients: RecurrentGradients<'_, T>,
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, GATES)?;
-        values.check(shape, self.inputs, self.hidden)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        dstate.check(["dstate.h", "dstate.c"], shape.state(self.hidden)?)?;
-        self.check_scratch(shape, scratch)?;
-        gradients.check(shape, self.sizes())?;
-        if values.y.is_empty() {
-            if let Some(dx) = gradients.x {
-                dx.fill(T::zero());
+        layer::backward(self, shape, values, weights, (tape, scratch), [dstate.h, dstate.c], gradients)
+    }
+}
+
+impl Layer for Lstm {
+    type State<'a, T: 'a> = LstmState<'a, T>;
+
+    fn slices<'a, T: 'a>(state: LstmState<'a, T>) -> [&'a mut [T]; 2] {
+        [state.h, state.c]
+    }
+}
+
+impl Pass for Lstm {
+    const STATE: [&'static [&'static str]; 2] = [&["state.h", "state.c"], &["dstate.h", "dstate.c"]];
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            inputs: self.inputs,
+            hidden: self.hidden,
+            outputs: self.projection.unwrap_or(self.hidden),
+            gates: self.variant.gates(),
+            form: Form {
+                projected: self.projection.is_some(),
+                peephole: self.variant == LstmVariant::Peephole,
+                ..Form::plain(Biases::Joined)
+            },
+        }
+    }
+
+    fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    fn placed(self, inputs: usize, direction: Direction) -> Self {
+        Self { inputs, direction, ..self }
+    }
+
+    fn tape_elements(&self, shape: SequenceShape) -> Result<usize, Error> {
+        let (hidden, outputs) = (self.hidden, Pass::sizes(self).outputs);
+        let (units, state) = (shape.elements(hidden)?, shape.state(hidden)?);
+        let plain = [units.checked_mul(self.variant.gates() + 1), Some(state), Some(shape.state(outputs)?)];
+        let projection = [Some(units), Some(shape.elements(outputs)?), state.checked_mul(2)];
+        let projection = projection.into_iter().filter(|_| self.projection.is_some());
+        let sum = plain.into_iter().chain(projection).try_fold(0_usize, |sum, len| sum.checked_add(len?));
+        sum.ok_or(Error::Overflow { argument: "shape" })
+    }
+
+    fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
+        let Forward { walk, x, weights, state: [h, c], tape, scratch, y } = pass;
+        let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
+        let (cell, width) = (self.gates(), Pass::sizes(self).width());
+        let Tape { h0, c0, gates, cells, units, .. } = self.tape(walk.shape, tape);
+        h0.copy_from_slice(h);
+        c0.copy_from_slice(c);
+        for turn in 0..walk.shape.steps {
+            weights.project_ahead(walk, turn, x, scratch, gates);
+            for part in walk.parts(turn) {
+                let gates = part_mut(gates, width, &part.rows);
+                let (h, h_before) = part.with_before(y, outputs, h0);
+                let (c, c_before) = part.with_before(cells, hidden, c0);
+                weights.add_step(part.rows.len(), h_before, scratch, gates);
+                let peephole = &weights.peephole;
+                if self.projection.is_some() {
+                    let units = part_mut(units, hidden, &part.rows);
+                    <T as Compiled>::forward(cell, peephole, gates, c_before, c, units);
+                    weights.project_output(part.rows.len(), units, scratch, h);
+                } else {
+                    <T as Compiled>::forward(cell, peephole, gates, c_before, c, h);
+                }
             }
-            return Ok(());
+            walk.keep_ended(turn, y, outputs, h);
+            walk.keep_ended(turn, cells, hidden, c);
         }
-        let width = shape.batch * self.hidden;
-        let Tape { h0, c0, gates, cells } = self.tape(shape, tape);
-        let order = self.order(shape);
-        for turn in (0..shape.steps).rev() {
-            let at = order.at(turn);
-            let gates = block_mut(gates, GATES * width, at);
-            let cells = (order.previous(cells, width, turn, c0), block(cells, width, at));
-            let dh = (block(values.dy, width, at), &*dstate.h);
-            <T as Compiled>::backward(self.hidden, gates, cells, dh, dstate.c);
-            weights.step_backward(shape.batch, gates, T::zero(), scratch, dstate.h);
+    }
+
+    fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
+        let Backward { walk, values, weights, tape, dstate: [dh, dc], buffers, mut gradients } = pass;
+        let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
+        let (cell, width) = (self.gates(), Pass::sizes(self).width());
+        let Tape { h0, c0, gates, cells, units, dprojected, dunits, zeros } = self.tape(walk.shape, tape);
+        zeros.fill(T::zero());
+        for turn in (0..walk.shape.steps).rev() {
+            for rows in walk.parts(turn) {
+                let gates = part_mut(gates, width, &rows.rows);
+                let cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
+                let dc = part_mut(dc, hidden, &rows.sequences);
+                let (dy, dh) = (part(values.dy, outputs, &rows.rows), part(dh, outputs, &rows.sequences));
+                let peephole = &weights.peephole;
+                if self.projection.is_some() {
+                    let dprojected = part_mut(dprojected, outputs, &rows.rows);
+                    <T as Compiled>::sum(dy, dh, dprojected);
+                    let len = rows.rows.len() * hidden;
+                    let (dunits, zeros) = (&mut dunits[..len], &zeros[..len]);
+                    weights.output_backward(rows.rows.len(), dprojected, buffers.scratch, dunits);
+                    <T as Compiled>::backward(cell, peephole, gates, cells, (dunits, zeros), dc);
+                } else {
+                    <T as Compiled>::backward(cell, peephole, gates, cells, (dy, dh), dc);
+                }
+            }
+            let rows = walk.rows(turn);
+            let (dgates, dh) = (part(gates, width, &rows), &mut dh[..rows.len() * outputs]);
+            weights.step_backward(rows.len(), dgates, T::zero(), buffers.scratch, dh);
         }
-        weights.gradients(order, shape.batch, (values.x, values.y, h0), (gates, gates), scratch, gradients);
-        Ok(())
+        let all = 0..walk.len();
+        if let Some(dw) = gradients.projection.take().filter(|_| self.projection.is_some()) {
+            let (dprojected, units) = (part(dprojected, outputs, &all), part(units, hidden, &all));
+            add_outer((outputs, hidden), dprojected, units, buffers.scratch, dw);
+        }
+        let dpeephole = gradients.peephole.take();
+        let terms = Terms { x: values.x, y: values.y, h0, input: gates, recurrent: gates, candidate: &[] };
+        weights.gradients(walk, terms, buffers, gradients);
+        if let Some(dp) = dpeephole.filter(|dp| !dp.is_empty()) {
+            // The gradients of the gates are not needed any more: what they are times what their gates saw.
+            for turn in 0..walk.shape.steps {
+                for rows in walk.parts(turn) {
+                    let seen = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
+                    <T as Compiled>::seen(hidden, part_mut(gates, width, &rows.rows), seen);
+                }
+            }
+            for (dp, gate) in dp.chunks_exact_mut(hidden).zip([0, 1, 3]) {
+                <T as linear::Compiled>::column_sums(all.end, (&gates[gate * hidden..], width), dp, None);
+            }
+        }
     }
+}
 
-    fn sizes(&self) -> (usize, usize, usize) {
-        (self.inputs, self.hidden, GATES)
-    }
-
-    fn order(&self, shape: SequenceShape) -> Order {
-        Order { steps: shape.steps, direction: self.direction }
-    }
-
-    fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
-        crate::shape::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
+impl Lstm {
+    fn gates(&self) -> LstmGates {
+        LstmGates { hidden: self.hidden, variant: self.variant }
     }
 
     fn tape<'a, T>(&self, shape: SequenceShape, tape: &'a mut [T]) -> Tape<'a, T> {
-        let width = shape.batch * self.hidden;
-        let (h0, rest) = tape.split_at_mut(width);
+        let (width, outputs) = (shape.batch * self.hidden, shape.batch * Pass::sizes(self).outputs);
+        let (h0, rest) = tape.split_at_mut(outputs);
         let (c0, rest) = rest.split_at_mut(width);
-        let (gates, cells) = rest.split_at_mut(GATES * shape.steps * width);
-        Tape { h0, c0, gates, cells }
+        let (gates, rest) = rest.split_at_mut(self.variant.gates() * shape.steps * width);
+        let (cells, rest) = rest.split_at_mut(shape.steps * width);
+        let [a, b, c] = match self.projection {
+            Some(_) => [shape.steps * width, shape.steps * outputs, width],
+            None => [0; 3],
+        };
+        let (units, rest) = rest.split_at_mut(a);
+        let (dprojected, rest) = rest.split_at_mut(b);
+        let (dunits, zeros) = rest.split_at_mut(c);
+        Tape { h0, c0, gates, cells, units, dprojected, dunits, zeros }
     }
 }
 
@@ -238,6 +334,14 @@ struct Tape<'a, T> {
     c0: &'a mut [T],
     gates: &'a mut [T],
     cells: &'a mut [T],
+    /// What is projected.
+    units: &'a mut [T],
+    /// Gradient of the projected, by the backward.
+    dprojected: &'a mut [T],
+    /// Gradient of the units of one step.
+    dunits: &'a mut [T],
+    /// As many zeros.
+    zeros: &'a mut [T],
 }
 
 /// The element-wise part of an LSTM step, for crates with products of their own.
@@ -248,14 +352,16 @@ struct Tape<'a, T> {
 ///
 /// let mut gates = [0.0_f64, 100.0, 0.0, 100.0]; // i, f, g, o before their activations
 /// let (mut c, mut h) = ([0.0], [0.0]);
-/// LstmGates { hidden: 1 }.forward(1, &mut gates, &[2.0], &mut c, &mut h)?;
+/// LstmGates { hidden: 1, ..LstmGates::default() }.forward(1, &[], &mut gates, &[2.0], &mut c, &mut h)?;
 /// assert!(c == [2.0] && (h[0] - 2.0_f64.tanh()).abs() < 1e-15);
 /// # Ok::<(), steadygrad::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LstmGates {
     /// Units.
     pub hidden: usize,
+    /// Which gates there are; [`LstmVariant::Standard`] by default.
+    pub variant: LstmVariant,
 }
 
 impl LstmGates {
@@ -263,7 +369,8 @@ impl LstmGates {
     ///
     /// | argument   | elements             | access                                                         |
     /// |------------|----------------------|----------------------------------------------------------------|
-    /// | `gates`    | `batch · 4 · hidden` | read as the sums before the activations, overwritten with the activated gates |
+    /// | `peephole` | `3 · hidden` of i, f, o, or none | read, by [`LstmVariant::Peephole`] only             |
+    /// | `gates`    | `batch · 4 · hidden`, coupled 3 | read as the sums before the activations, overwritten with the activated gates |
     /// | `c_before` | `batch · hidden`     | read                                                           |
     /// | `c`        | `batch · hidden`     | overwritten                                                    |
     /// | `h`        | `batch · hidden`     | overwritten                                                    |
@@ -274,17 +381,18 @@ impl LstmGates {
     pub fn forward<T: Element>(
         &self,
         batch: usize,
+        peephole: &[T],
         gates: &mut [T],
         c_before: &[T],
         c: &mut [T],
         h: &mut [T],
     ) -> Result<(), Error> {
-        let elements = self.check(batch, gates)?;
+        let elements = self.check(batch, peephole, gates)?;
         check_len("c_before", c_before.len(), elements)?;
         check_len("c", c.len(), elements)?;
         check_len("h", h.len(), elements)?;
         if elements > 0 {
-            <T as Compiled>::forward(self.hidden, gates, c_before, c, h);
+            <T as Compiled>::forward(*self, peephole, gates, c_before, c, h);
         }
         Ok(())
     }
@@ -293,7 +401,8 @@ impl LstmGates {
     ///
     /// | argument   | elements             | access                                                                |
     /// |------------|----------------------|-----------------------------------------------------------------------|
-    /// | `gates`    | `batch · 4 · hidden` | read: the activated gates; overwritten with the gradients of the sums |
+    /// | `peephole` | as in the forward    | read                                                                  |
+    /// | `gates`    | `batch · 4 · hidden`, coupled 3 | read: the activated gates; overwritten with the gradients of the sums |
     /// | `c_before` | `batch · hidden`     | read                                                                  |
     /// | `c`        | `batch · hidden`     | read: the new cell                                                    |
     /// | `dy`, `dh` | `batch · hidden`     | read: their sum is the gradient of the output                         |
@@ -304,65 +413,102 @@ impl LstmGates {
     pub fn backward<T: Element>(
         &self,
         batch: usize,
+        peephole: &[T],
         gates: &mut [T],
         (c_before, c): (&[T], &[T]),
         (dy, dh): (&[T], &[T]),
         dc: &mut [T],
     ) -> Result<(), Error> {
-        let elements = self.check(batch, gates)?;
+        let elements = self.check(batch, peephole, gates)?;
         let slices = [("c_before", c_before), ("c", c), ("dy", dy), ("dh", dh), ("dc", &*dc)];
         slices.into_iter().try_for_each(|(name, slice)| check_len(name, slice.len(), elements))?;
         if elements > 0 {
-            <T as Compiled>::backward(self.hidden, gates, (c_before, c), (dy, dh), dc);
+            <T as Compiled>::backward(*self, peephole, gates, (c_before, c), (dy, dh), dc);
         }
         Ok(())
     }
 
     /// `batch · hidden`.
-    fn check<T>(&self, batch: usize, gates: &[T]) -> Result<usize, Error> {
+    fn check<T>(&self, batch: usize, peephole: &[T], gates: &[T]) -> Result<usize, Error> {
         let elements = batch.checked_mul(self.hidden);
-        let all = elements.and_then(|elements| elements.checked_mul(GATES));
-        let (Some(elements), Some(all)) = (elements, all) else {
+        let all = elements.and_then(|elements| elements.checked_mul(self.variant.gates()));
+        let seen = self.hidden.checked_mul(if self.variant == LstmVariant::Peephole { 3 } else { 0 });
+        let (Some(elements), Some(all), Some(seen)) = (elements, all, seen) else {
             return Err(Error::Overflow { argument: "gates" });
         };
+        check_len("peephole", peephole.len(), seen)?;
         check_len("gates", gates.len(), all)?;
         Ok(elements)
     }
 }
 
 compiled_once! {
-    fn forward(hidden: usize, gates: &mut [Self], before: &[Self], c: &mut [Self], h: &mut [Self]) = forward_all;
+    fn forward(
+        op: LstmGates,
+        peephole: &[Self],
+        gates: &mut [Self],
+        before: &[Self],
+        c: &mut [Self],
+        h: &mut [Self],
+    ) = forward_all;
     fn backward(
-        hidden: usize,
+        op: LstmGates,
+        peephole: &[Self],
         gates: &mut [Self],
         cells: (&[Self], &[Self]),
         dh: (&[Self], &[Self]),
         dc: &mut [Self],
     ) = backward_all;
+    fn sum(a: &[Self], b: &[Self], to: &mut [Self]) = sum_all;
+    fn seen(hidden: usize, gates: &mut [Self], cells: (&[Self], &[Self])) = seen_all;
 }
 
-fn forward_all<T: Element>(hidden: usize, gates: &mut [T], before: &[T], c: &mut [T], h: &mut [T]) {
+fn forward_all<T: Element>(
+    LstmGates { hidden, variant }: LstmGates,
+    peephole: &[T],
+    gates: &mut [T],
+    before: &[T],
+    c: &mut [T],
+    h: &mut [T],
+) {
     let active = Active::current();
-    let gates = Rows { data: gates, width: GATES * hidden };
+    let gates = Rows { data: gates, width: variant.gates() * hidden };
     let cells = (Rows { data: before, width: hidden }, Rows { data: c, width: hidden });
     let rows = (gates, cells, Rows { data: h, width: hidden });
     parallel::for_each(rows, row_block(hidden), |(gates, (before, c), h)| {
-        simd::dispatch(active, kernel::Forward { gates, before, c, h });
+        simd::dispatch(active, kernel::Forward { variant, peephole, gates, before, c, h });
     });
 }
 
 fn backward_all<T: Element>(
-    hidden: usize,
+    LstmGates { hidden, variant }: LstmGates,
+    peephole: &[T],
     gates: &mut [T],
     (before, c): (&[T], &[T]),
     (dy, dh): (&[T], &[T]),
     dc: &mut [T],
 ) {
     let active = Active::current();
-    let gates = (Rows { data: gates, width: GATES * hidden }, Rows { data: dc, width: hidden });
+    let gates = (Rows { data: gates, width: variant.gates() * hidden }, Rows { data: dc, width: hidden });
     let row = |data| Rows { data, width: hidden };
     let rows = (gates, (row(before), row(c)), (row(dy), row(dh)));
     parallel::for_each(rows, row_block(hidden), |((gates, dc), (before, c), (dy, dh))| {
-        simd::dispatch(active, kernel::Backward { gates, before, c, dy, dh, dc });
+        simd::dispatch(active, kernel::Backward { variant, peephole, gates, before, c, dy, dh, dc });
+    });
+}
+
+fn sum_all<T: Element>(a: &[T], b: &[T], to: &mut [T]) {
+    let active = Active::current();
+    parallel::for_each((a, b, to), parallel::PARALLEL_BLOCK, |(a, b, to)| {
+        simd::dispatch(active, kernel::Sum { a, b, to });
+    });
+}
+
+fn seen_all<T: Element>(hidden: usize, gates: &mut [T], (before, c): (&[T], &[T])) {
+    let active = Active::current();
+    let row = |data| Rows { data, width: hidden };
+    let rows = (Rows { data: gates, width: 4 * hidden }, row(before), row(c));
+    parallel::for_each(rows, row_block(hidden), |(gates, before, c)| {
+        simd::dispatch(active, kernel::Seen { gates, before, c });
     });
 }

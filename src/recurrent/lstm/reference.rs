@@ -43,3 +43,50 @@ pub fn backward<T: Float>(gates: Gates<T>, c: T, new: T, dh: T, dc: T) -> (Gates
     };
     (before, dc * f)
 }
+
+/// What the gates i and f see of the cell before, and o of the cell after.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peephole<T> {
+    /// Weight of i.
+    pub i: T,
+    /// Weight of f.
+    pub f: T,
+    /// Weight of o.
+    pub o: T,
+}
+
+/// The gates, and `(c', h')`, where gates see the cell.
+pub fn peephole_forward<T: Float>(before: Gates<T>, see: Peephole<T>, c: T) -> (Gates<T>, T, T) {
+    let (i, f) = (sigmoid(before.i + see.i * c), sigmoid(before.f + see.f * c));
+    let g = before.g.tanh();
+    let new = f * c + i * g;
+    let o = sigmoid(before.o + see.o * new);
+    (Gates { i, f, g, o }, new, o * new.tanh())
+}
+
+/// As [`backward`], where gates see the cell.
+pub fn peephole_backward<T: Float>(
+    gates: Gates<T>,
+    see: Peephole<T>,
+    c: T,
+    new: T,
+    dh: T,
+    dc: T,
+) -> (Gates<T>, T) {
+    let o = dh * new.tanh() * gates.o * (T::one() - gates.o);
+    let (before, old) = backward(gates, c, new, dh, dc + o * see.o);
+    (before, old + before.i * see.i + before.f * see.f)
+}
+
+/// The gates i, g, o from what comes before their activations, where what enters is forgotten: `f = 1 − i`.
+pub fn coupled_gates<T: Float>([i, g, o]: [T; 3]) -> Gates<T> {
+    let i = sigmoid(i);
+    Gates { i, f: T::one() - i, g: g.tanh(), o: sigmoid(o) }
+}
+
+/// The gradients of what comes before i, g and o, and of c, where `f = 1 − i`.
+pub fn coupled_backward<T: Float>(gates: Gates<T>, c: T, new: T, dh: T, dc: T) -> ([T; 3], T) {
+    let (before, old) = backward(gates, c, new, dh, dc);
+    // f is one minus i, and so is the derivative of their activations.
+    ([before.i - before.f, before.g, before.o], old)
+}

@@ -7,14 +7,16 @@
 pub(crate) mod kernel;
 pub mod reference;
 
-use super::sequence::{Biases, Order, block, block_mut, scratch_len};
+use super::layer::{self, Backward, Forward, Layer, Pass};
+use super::packed::{Terms, scratch_len};
+use super::sequence::{Biases, Form, Sizes, part, part_mut};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
 };
+use crate::activation;
 use crate::element::compiled_once;
 use crate::parallel::{self, PARALLEL_BLOCK};
-use crate::shape::check_len;
-use crate::simd::{self, Active};
+use crate::simd::{self, Active, InOut};
 use crate::{Activation, Element, Error};
 
 /// What the sums of a plain recurrent cell go through.
@@ -44,6 +46,7 @@ pub enum RnnActivation {
 ///     recurrent: &[2.0],
 ///     input_bias: None,
 ///     recurrent_bias: None,
+///     ..RecurrentWeights::default()
 /// };
 /// let packed = rnn.pack(weights)?;
 /// let (mut h, mut y) = ([0.0], [0.0; 3]);
@@ -72,7 +75,7 @@ impl Rnn {
     /// # Errors
     /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
     pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        PackedRecurrent::new(self.sizes(), Biases::Joined, weights)
+        layer::pack(self, weights)
     }
 
     /// Elements of a tape: one of each unit, step and sequence, and the initial state.
@@ -80,14 +83,13 @@ impl Rnn {
     /// # Errors
     /// [`Error::Overflow`] where they do not fit in `usize`.
     pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        let values = shape.elements(self.hidden)?.checked_add(shape.state(self.hidden)?);
-        values.ok_or(Error::Overflow { argument: "shape" })
+        self.tape_elements(shape)
     }
 
     /// Elements that `scratch` needs at least.
     #[must_use]
     pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, self.sizes())
+        scratch_len::<T>(shape, Pass::sizes(self))
     }
 
     /// The outputs of all steps, and the final state.
@@ -118,30 +120,7 @@ impl Rnn {
         scratch: &mut [T],
         y: &mut [T],
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, 1)?;
-        check_len("x", x.len(), shape.elements(self.inputs)?)?;
-        check_len("state", state.len(), shape.state(self.hidden)?)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        self.check_scratch(shape, scratch)?;
-        check_len("y", y.len(), shape.elements(self.hidden)?)?;
-        if y.is_empty() {
-            return Ok(());
-        }
-        let (rows, width, order) = (shape.rows()?, shape.batch * self.hidden, self.order(shape));
-        let (h0, _) = tape.split_at_mut(width);
-        h0.copy_from_slice(state);
-        weights.project(rows, x, scratch, y);
-        let activation = match self.activation {
-            RnnActivation::Tanh => Activation::Tanh,
-            RnnActivation::Relu => Activation::Relu,
-        };
-        for turn in 0..shape.steps {
-            let (h, before) = order.with_previous(y, width, turn, h0);
-            weights.add_step(shape.batch, before, scratch, h);
-            activation.forward_in_place(h)?;
-        }
-        state.copy_from_slice(block(y, width, order.at(shape.steps - 1)));
-        Ok(())
+        layer::forward(self, shape, (x, y), weights, [state, &mut []], (tape, scratch))
     }
 
     /// The gradients through time, from those of the outputs and of the final state.
@@ -170,47 +149,88 @@ impl Rnn {
         scratch: &mut [T],
         gradients: RecurrentGradients<'_, T>,
     ) -> Result<(), Error> {
-        weights.check(self.inputs, self.hidden, 1)?;
-        values.check(shape, self.inputs, self.hidden)?;
-        check_len("tape", tape.len(), self.tape_len(shape)?)?;
-        check_len("dstate", dstate.len(), shape.state(self.hidden)?)?;
-        self.check_scratch(shape, scratch)?;
-        gradients.check(shape, self.sizes())?;
-        if values.y.is_empty() {
-            if let Some(dx) = gradients.x {
-                dx.fill(T::zero());
+        layer::backward(self, shape, values, weights, (tape, scratch), [dstate, &mut []], gradients)
+    }
+}
+
+impl Layer for Rnn {
+    type State<'a, T: 'a> = &'a mut [T];
+
+    fn slices<'a, T: 'a>(state: &'a mut [T]) -> [&'a mut [T]; 2] {
+        [state, &mut []]
+    }
+}
+
+impl Pass for Rnn {
+    const STATE: [&'static [&'static str]; 2] = [&["state"], &["dstate"]];
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            inputs: self.inputs,
+            hidden: self.hidden,
+            outputs: self.hidden,
+            gates: 1,
+            form: Form::plain(Biases::Joined),
+        }
+    }
+
+    fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    fn placed(self, inputs: usize, direction: Direction) -> Self {
+        Self { inputs, direction, ..self }
+    }
+
+    fn tape_elements(&self, shape: SequenceShape) -> Result<usize, Error> {
+        let values = shape.elements(self.hidden)?.checked_add(shape.state(self.hidden)?);
+        values.ok_or(Error::Overflow { argument: "shape" })
+    }
+
+    fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
+        let Forward { walk, x, weights, state: [state, _], tape, scratch, y } = pass;
+        let hidden = self.hidden;
+        let (h0, _) = tape.split_at_mut(state.len());
+        h0.copy_from_slice(state);
+        for turn in 0..walk.shape.steps {
+            weights.project_ahead(walk, turn, x, scratch, y);
+            for part in walk.parts(turn) {
+                let (h, before) = part.with_before(y, hidden, h0);
+                weights.add_step(part.rows.len(), before, scratch, h);
+                <T as Compiled>::forward(self.activation, h);
             }
-            return Ok(());
+            walk.keep_ended(turn, y, hidden, state);
         }
-        let (width, order) = (shape.batch * self.hidden, self.order(shape));
-        let (h0, sums) = tape.split_at_mut(width);
-        for turn in (0..shape.steps).rev() {
-            let at = order.at(turn);
-            let (h, dy, da) =
-                (block(values.y, width, at), block(values.dy, width, at), block_mut(sums, width, at));
-            <T as Compiled>::backward(self.activation, h, (dy, dstate), da);
-            weights.step_backward(shape.batch, da, T::zero(), scratch, dstate);
+    }
+
+    fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
+        let Backward { walk, values, weights, tape, dstate: [dh, _], buffers, gradients } = pass;
+        let hidden = self.hidden;
+        let (h0, sums) = tape.split_at_mut(dh.len());
+        for turn in (0..walk.shape.steps).rev() {
+            let rows = walk.rows(turn);
+            let (h, dy) = (part(values.y, hidden, &rows), part(values.dy, hidden, &rows));
+            let (da, dh) = (part_mut(sums, hidden, &rows), &mut dh[..rows.len() * hidden]);
+            <T as Compiled>::backward(self.activation, h, (dy, dh), da);
+            weights.step_backward(rows.len(), da, T::zero(), buffers.scratch, dh);
         }
-        weights.gradients(order, shape.batch, (values.x, values.y, h0), (sums, sums), scratch, gradients);
-        Ok(())
-    }
-
-    fn sizes(&self) -> (usize, usize, usize) {
-        (self.inputs, self.hidden, 1)
-    }
-
-    fn order(&self, shape: SequenceShape) -> Order {
-        Order { steps: shape.steps, direction: self.direction }
-    }
-
-    fn check_scratch<T: Element>(&self, shape: SequenceShape, scratch: &[T]) -> Result<(), Error> {
-        crate::shape::check_at_least("scratch", scratch.len(), self.scratch_len::<T>(shape))
+        let terms = Terms { x: values.x, y: values.y, h0, input: sums, recurrent: sums, candidate: &[] };
+        weights.gradients(walk, terms, buffers, gradients);
     }
 }
 
 compiled_once! {
+    fn forward(activation: RnnActivation, h: &mut [Self]) = forward_all;
     fn backward(activation: RnnActivation, h: &[Self], gradients: (&[Self], &[Self]), da: &mut [Self])
         = backward_all;
+}
+
+fn forward_all<T: Element>(activation: RnnActivation, h: &mut [T]) {
+    let activation = match activation {
+        RnnActivation::Tanh => Activation::Tanh,
+        RnnActivation::Relu => Activation::Relu,
+    };
+    <T as activation::Compiled>::forward(activation, InOut::in_place(h));
 }
 
 fn backward_all<T: Element>(activation: RnnActivation, h: &[T], (dy, dh): (&[T], &[T]), da: &mut [T]) {

@@ -1,0 +1,404 @@
+//! Weights laid out for the products around a cell, and those products.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::sequence::{Biases, Direction, RecurrentGradients, SequenceShape, Sizes, Walk, part, part_mut};
+use crate::linear::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, Start};
+use crate::shape::{check_len, check_range};
+use crate::{Element, Epilogue, Error};
+
+/// Rows whose input is projected before their steps are taken, or as many as a row has inputs where that is more: few
+/// enough that the gates stay in cache until then, and enough that reading the weights is not what takes the time.
+const ROWS_AHEAD: usize = 128;
+
+/// The weights of a layer with as many `gates` as its cell has: 1, 3 of a GRU (r, z, n), 4 of an LSTM (i, f, g, o), in the
+/// order of `PyTorch`.
+#[derive(Clone, Copy, Debug)]
+pub struct RecurrentWeights<'a, T> {
+    /// `gates · hidden` rows of `inputs`: `PyTorch`'s `weight_ih`.
+    pub input: &'a [T],
+    /// `gates · hidden` rows of the features of the output: `weight_hh`.
+    pub recurrent: &'a [T],
+    /// `gates · hidden`, or none: `bias_ih`.
+    pub input_bias: Option<&'a [T]>,
+    /// `gates · hidden`, or none: `bias_hh`.
+    pub recurrent_bias: Option<&'a [T]>,
+    /// Of an LSTM with a projection, as many rows of `hidden`: `weight_hr`. Else none.
+    pub projection: Option<&'a [T]>,
+    /// Of an LSTM with peepholes, `3 · hidden`: what i, f and o see of the cell. Else none.
+    pub peephole: Option<&'a [T]>,
+}
+
+impl<T> Default for RecurrentWeights<'_, T> {
+    fn default() -> Self {
+        Self {
+            input: &[],
+            recurrent: &[],
+            input_bias: None,
+            recurrent_bias: None,
+            projection: None,
+            peephole: None,
+        }
+    }
+}
+
+/// Weights laid out for the products of all steps, forward and backward; made once after each update.
+#[derive(Debug)]
+pub struct PackedRecurrent<T> {
+    sizes: Sizes,
+    input: PackedMatrix<T>,
+    recurrent: PackedMatrix<T>,
+    input_backward: PackedMatrix<T>,
+    recurrent_backward: PackedMatrix<T>,
+    /// Recurrent weights of the last gate, forward and backward, where its product is apart.
+    candidate: Option<[PackedMatrix<T>; 2]>,
+    /// The projection, forward and backward.
+    projection: Option<[PackedMatrix<T>; 2]>,
+    pub(super) peephole: Vec<T>,
+    /// Of the projection of the input.
+    input_bias: Vec<T>,
+    recurrent_bias: Vec<T>,
+}
+
+impl<T: Element> PackedRecurrent<T> {
+    pub(super) fn new(sizes: Sizes, weights: RecurrentWeights<'_, T>) -> Result<Self, Error> {
+        check_weights(sizes, weights)?;
+        let Sizes { inputs, hidden, outputs, .. } = sizes;
+        let RecurrentWeights { input, recurrent, .. } = weights;
+        let (together, candidate) = recurrent.split_at(sizes.together() * outputs);
+        let forward = |k, n, data: &[T]| PackedMatrix::new(k, n, MatrixLayout::transposed(k, n), data);
+        let backward = |k, n, data: &[T]| PackedMatrix::new(k, n, MatrixLayout::dense(k, n), data);
+        // A factor of n rows of k, and what its gradient is multiplied by.
+        let both = |n, k, data: &[T]| Ok::<_, Error>([forward(k, n, data)?, backward(n, k, data)?]);
+        let [input, input_backward] = both(sizes.width(), inputs, input)?;
+        let [recurrent, recurrent_backward] = both(sizes.together(), outputs, together)?;
+        let candidate = if sizes.form.candidate_apart { Some(candidate) } else { None };
+        let mut packed = Self {
+            sizes,
+            input,
+            recurrent,
+            input_backward,
+            recurrent_backward,
+            candidate: candidate.map(|data| both(hidden, outputs, data)).transpose()?,
+            projection: weights.projection.map(|data| both(outputs, hidden, data)).transpose()?,
+            peephole: alloc::vec![T::zero(); sizes.peephole_len()],
+            input_bias: alloc::vec![T::zero(); sizes.width()],
+            recurrent_bias: alloc::vec![T::zero(); sizes.width()],
+        };
+        packed.set_vectors(weights);
+        Ok(packed)
+    }
+
+    /// Takes other weights of the same layer; allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a slice does not fit the layer; then it holds what it held.
+    pub fn repack(&mut self, weights: RecurrentWeights<'_, T>) -> Result<(), Error> {
+        check_weights(self.sizes, weights)?;
+        self.take(weights)
+    }
+
+    /// [`repack`](Self::repack) of weights that were checked.
+    pub(super) fn take(&mut self, weights: RecurrentWeights<'_, T>) -> Result<(), Error> {
+        let Sizes { inputs, hidden, outputs, .. } = self.sizes;
+        let RecurrentWeights { input, recurrent, .. } = weights;
+        let (together, candidate) = recurrent.split_at(self.sizes.together() * outputs);
+        let all = [
+            (Some([&mut self.input, &mut self.input_backward]), self.sizes.width(), inputs, Some(input)),
+            (
+                Some([&mut self.recurrent, &mut self.recurrent_backward]),
+                self.sizes.together(),
+                outputs,
+                Some(together),
+            ),
+            (self.candidate.as_mut().map(<[_; 2]>::each_mut), hidden, outputs, Some(candidate)),
+            (self.projection.as_mut().map(<[_; 2]>::each_mut), outputs, hidden, weights.projection),
+        ];
+        for (packed, n, k, data) in all {
+            if let (Some([forward, backward]), Some(data)) = (packed, data) {
+                forward.repack(MatrixLayout::transposed(k, n), data)?;
+                backward.repack(MatrixLayout::dense(n, k), data)?;
+            }
+        }
+        self.set_vectors(weights);
+        Ok(())
+    }
+
+    fn set_vectors(&mut self, weights: RecurrentWeights<'_, T>) {
+        if let Some(peephole) = weights.peephole {
+            self.peephole.copy_from_slice(peephole);
+        }
+        let pairs =
+            [(&mut self.input_bias, weights.input_bias), (&mut self.recurrent_bias, weights.recurrent_bias)];
+        for (kept, bias) in pairs {
+            match bias {
+                Some(bias) => kept.copy_from_slice(bias),
+                None => kept.fill(T::zero()),
+            }
+        }
+        if self.sizes.form.biases == Biases::Joined {
+            for (sum, &other) in self.input_bias.iter_mut().zip(&self.recurrent_bias) {
+                *sum = *sum + other;
+            }
+        }
+    }
+
+    /// `Ok` where these are the weights of that layer.
+    pub(super) fn check(&self, sizes: Sizes) -> Result<(), Error> {
+        check_range("weights", "packed for a layer of these sizes", self.sizes == sizes)
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    fn width(&self) -> usize {
+        self.sizes.width()
+    }
+
+    /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due; with `b_hh` where the cell adds both.
+    pub(super) fn project_ahead(
+        &self,
+        walk: Walk<'_>,
+        turn: usize,
+        x: &[T],
+        scratch: &mut [T],
+        gates: &mut [T],
+    ) {
+        let SequenceShape { steps, batch } = walk.shape;
+        let ahead = self.sizes.inputs.max(ROWS_AHEAD).div_ceil(batch);
+        if !turn.is_multiple_of(ahead) {
+            return;
+        }
+        let (first, last) = (walk.rows(turn), walk.rows(steps.min(turn + ahead) - 1));
+        let rows = first.start.min(last.start)..first.end.max(last.end);
+        let shape = GemmShape::dense(rows.len(), self.width(), self.sizes.inputs);
+        let start = Start::Bias(&self.input_bias);
+        let (x, gates) = (part(x, self.sizes.inputs, &rows), part_mut(gates, self.width(), &rows));
+        multiply(shape, x, Factor::Packed(&self.input), start, scratch, gates);
+    }
+
+    /// `gates += h·W_hhᵀ` of one step, for cells that add both projections.
+    pub(super) fn add_step(&self, batch: usize, h: &[T], scratch: &mut [T], gates: &mut [T]) {
+        self.step(batch, h, Start::Scaled(T::one()), scratch, gates);
+    }
+
+    /// `gates = h·W_hhᵀ + b_hh` of one step.
+    pub(super) fn project_step(&self, batch: usize, h: &[T], scratch: &mut [T], gates: &mut [T]) {
+        self.step(batch, h, Start::Bias(&self.recurrent_bias), scratch, gates);
+    }
+
+    fn step(&self, batch: usize, h: &[T], start: Start<'_, T>, scratch: &mut [T], gates: &mut [T]) {
+        let shape = GemmShape::dense(batch, self.sizes.together(), self.sizes.outputs);
+        let shape = GemmShape { c_stride: self.width(), ..shape };
+        multiply(shape, h, Factor::Packed(&self.recurrent), start, scratch, gates);
+    }
+
+    /// `dh = beta·dh + dgates·W_hh` of one step, of all gates whose product takes h.
+    pub(super) fn step_backward(&self, batch: usize, dgates: &[T], beta: T, scratch: &mut [T], dh: &mut [T]) {
+        let shape = GemmShape::dense(batch, self.sizes.outputs, self.sizes.together());
+        let shape = GemmShape { a: self.of_gates(), ..shape };
+        multiply(shape, dgates, Factor::Packed(&self.recurrent_backward), Start::Scaled(beta), scratch, dh);
+    }
+
+    /// `n += h·W_hnᵀ` of the last of `gates`, where its product is apart.
+    pub(super) fn add_candidate(&self, batch: usize, h: &[T], scratch: &mut [T], gates: &mut [T]) {
+        if let Some([forward, _]) = &self.candidate {
+            let shape = GemmShape::dense(batch, self.sizes.hidden, self.sizes.outputs);
+            let shape = GemmShape { c_stride: self.width(), ..shape };
+            let n = &mut gates[self.sizes.together()..];
+            multiply(shape, h, Factor::Packed(forward), Start::Scaled(T::one()), scratch, n);
+        }
+    }
+
+    /// `dh = dn·W_hn` of the last of `dgates`, where its product is apart.
+    pub(super) fn candidate_backward(&self, batch: usize, dgates: &[T], scratch: &mut [T], dh: &mut [T]) {
+        if let Some([_, backward]) = &self.candidate {
+            let shape = GemmShape::dense(batch, self.sizes.outputs, self.sizes.hidden);
+            let shape = GemmShape { a: self.of_gates(), ..shape };
+            let dn = &dgates[self.sizes.together()..];
+            multiply(shape, dn, Factor::Packed(backward), Start::Scaled(T::zero()), scratch, dh);
+        }
+    }
+
+    /// `h = units·W_hrᵀ` of one step, where the output is projected.
+    pub(super) fn project_output(&self, batch: usize, units: &[T], scratch: &mut [T], h: &mut [T]) {
+        if let Some([forward, _]) = &self.projection {
+            let shape = GemmShape::dense(batch, self.sizes.outputs, self.sizes.hidden);
+            multiply(shape, units, Factor::Packed(forward), Start::Scaled(T::zero()), scratch, h);
+        }
+    }
+
+    /// `dunits = dh·W_hr` of one step, where the output is projected.
+    pub(super) fn output_backward(&self, batch: usize, dh: &[T], scratch: &mut [T], dunits: &mut [T]) {
+        if let Some([_, backward]) = &self.projection {
+            let shape = GemmShape::dense(batch, self.sizes.hidden, self.sizes.outputs);
+            multiply(shape, dh, Factor::Packed(backward), Start::Scaled(T::zero()), scratch, dunits);
+        }
+    }
+
+    /// Rows of some of the gates.
+    fn of_gates(&self) -> MatrixLayout {
+        MatrixLayout { stride: self.width(), ..MatrixLayout::dense(0, 0) }
+    }
+
+    /// The gradients of a whole sequence from those of its gates.
+    pub(super) fn gradients(
+        &self,
+        walk: Walk<'_>,
+        Terms { x, y, h0, input, recurrent, candidate }: Terms<'_, T>,
+        buffers: Buffers<'_, T>,
+        gradients: RecurrentGradients<'_, T>,
+    ) {
+        let Buffers { scratch, before, dx_start } = buffers;
+        let (rows, width, one) = (walk.len(), self.width(), Start::Scaled(T::one()));
+        if rows == 0 {
+            return;
+        }
+        if let Some(dx) = gradients.x {
+            let shape = GemmShape::dense(rows, self.sizes.inputs, width);
+            let (b, start) = (Factor::Packed(&self.input_backward), Start::Scaled(dx_start));
+            multiply(shape, input, b, start, scratch, dx);
+        }
+        if let Some(dw) = gradients.input {
+            multiply(outer(width, self.sizes.inputs, rows), input, Factor::Strided(x), one, scratch, dw);
+        }
+        if let Some(dw) = gradients.recurrent {
+            let (outputs, together) = (self.sizes.outputs, self.sizes.together());
+            let (dw, dw_candidate) = dw.split_at_mut(together * outputs);
+            let mut add = |m, rows: Range<usize>, skip, h: &[T], dw: &mut [T]| {
+                let a = MatrixLayout { stride: width, ..MatrixLayout::transposed(m, rows.len()) };
+                let shape = GemmShape { a, ..outer(m, outputs, rows.len()) };
+                let dgates = recurrent.get(rows.start * width + skip..).unwrap_or_default();
+                multiply(shape, dgates, Factor::Strided(h), one, scratch, dw);
+            };
+            if walk.starts.is_none() {
+                // Every step but the first in turn has the output of another before it.
+                let batch = walk.shape.batch;
+                let (later, earlier, first) = match walk.direction {
+                    Direction::Forward => (batch..rows, 0..rows - batch, 0..batch),
+                    Direction::Backward => (0..rows - batch, batch..rows, rows - batch..rows),
+                };
+                add(together, later, 0, part(y, outputs, &earlier), dw);
+                add(together, first, 0, h0, dw);
+            } else {
+                for turn in 0..walk.shape.steps {
+                    for part in walk.parts(turn) {
+                        let to = part_mut(before, outputs, &part.rows);
+                        to.copy_from_slice(part.before(y, outputs, h0));
+                    }
+                }
+                add(together, 0..rows, 0, before, dw);
+            }
+            if self.sizes.form.candidate_apart {
+                add(self.sizes.hidden, 0..rows, together, candidate, dw_candidate);
+            }
+        }
+        match (gradients.input_bias, gradients.recurrent_bias) {
+            (Some(db), also) if self.sizes.form.biases == Biases::Joined => {
+                <T as Compiled>::column_sums(rows, (input, width), db, also);
+            }
+            biases => {
+                for (db, values) in [(biases.0, input), (biases.1, recurrent)] {
+                    if let Some(db) = db {
+                        <T as Compiled>::column_sums(rows, (values, width), db, None);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the gradients of weights are made of: the sequences that the layer read and wrote, and the gradients of the gates,
+/// `input` before the bias of the input, `recurrent` before the recurrent bias.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a, T> {
+    pub(super) x: &'a [T],
+    pub(super) y: &'a [T],
+    pub(super) h0: &'a [T],
+    pub(super) input: &'a [T],
+    pub(super) recurrent: &'a [T],
+    /// What the last gate's own product took, where it is apart.
+    pub(super) candidate: &'a [T],
+}
+
+/// What a backward writes by the way.
+#[derive(Debug)]
+pub(super) struct Buffers<'a, T> {
+    pub(super) scratch: &'a mut [T],
+    /// The outputs before each step, where sequences have lengths of their own; else nothing.
+    pub(super) before: &'a mut [T],
+    /// The factor of what the gradient of the input holds: 0, or 1 to add.
+    pub(super) dx_start: T,
+}
+
+/// `C += Aᵀ·B` of rows of `m` and of `n`: the sum of their outer products.
+pub(super) fn add_outer<T: Element>(
+    (m, n): (usize, usize),
+    a: &[T],
+    b: &[T],
+    scratch: &mut [T],
+    c: &mut [T],
+) {
+    let shape = outer(m, n, a.len().checked_div(m).unwrap_or(0));
+    multiply(shape, a, Factor::Strided(b), Start::Scaled(T::one()), scratch, c);
+}
+
+/// `C = Aᵀ·B` of `k` rows: the sum of their outer products.
+fn outer(m: usize, n: usize, k: usize) -> GemmShape {
+    GemmShape { a: MatrixLayout::transposed(m, k), ..GemmShape::dense(m, n, k) }
+}
+
+fn multiply<T: Element>(
+    shape: GemmShape,
+    a: &[T],
+    b: Factor<'_, T>,
+    start: Start<'_, T>,
+    scratch: &mut [T],
+    c: &mut [T],
+) {
+    let (alpha, epilogue) = (T::one(), Epilogue::default());
+    <T as Compiled>::multiply(Product { shape, alpha, a, b, start, epilogue, scratch, c });
+}
+
+/// Elements of scratch that every product of a sequence has room in.
+pub(super) fn scratch_len<T: Element>(shape: SequenceShape, sizes: Sizes) -> usize {
+    let (rows, batch) = (shape.steps.saturating_mul(shape.batch), shape.batch);
+    let Sizes { inputs, hidden, outputs, gates, .. } = sizes;
+    let width = hidden.saturating_mul(gates);
+    let products = [
+        GemmShape::dense(rows, width, inputs),
+        GemmShape::dense(batch, width, outputs),
+        GemmShape::dense(batch, outputs, width),
+        GemmShape::dense(rows, inputs, width),
+        outer(width, inputs, rows),
+        outer(width, outputs, rows),
+        outer(width, outputs, batch),
+        // Of a candidate or a projection.
+        GemmShape::dense(batch, hidden, outputs),
+        GemmShape::dense(batch, outputs, hidden),
+        outer(outputs, hidden, rows),
+    ];
+    products.iter().map(GemmShape::scratch_len::<T>).max().unwrap_or(0)
+}
+
+/// `Ok` where every slice fits; then [`Sizes::width`] fits in `usize`.
+pub(super) fn check_weights<T>(sizes: Sizes, weights: RecurrentWeights<'_, T>) -> Result<(), Error> {
+    let product = |a: usize, b: usize| a.checked_mul(b).ok_or(Error::Overflow { argument: "weights" });
+    let width = product(sizes.gates, sizes.hidden)?;
+    check_len("weights.input", weights.input.len(), product(width, sizes.inputs)?)?;
+    check_len("weights.recurrent", weights.recurrent.len(), product(width, sizes.outputs)?)?;
+    for (name, bias) in
+        [("weights.input_bias", weights.input_bias), ("weights.recurrent_bias", weights.recurrent_bias)]
+    {
+        if let Some(bias) = bias {
+            check_len(name, bias.len(), width)?;
+        }
+    }
+    if sizes.form.projected {
+        product(sizes.outputs, sizes.hidden)?;
+    }
+    check_len("weights.projection", weights.projection.map_or(0, <[T]>::len), sizes.projection_len())?;
+    check_len("weights.peephole", weights.peephole.map_or(0, <[T]>::len), sizes.peephole_len())
+}

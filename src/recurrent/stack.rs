@@ -1,0 +1,609 @@
+//! Several layers of cells, in one direction or in both, over sequences of any lengths.
+
+use alloc::vec::Vec;
+
+use super::Lengths;
+use super::layer::{Backward, Forward, Layer, check_state, state_widths};
+use super::packed::{Buffers, PackedRecurrent, RecurrentWeights, check_weights, scratch_len};
+use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
+use crate::random::Philox;
+use crate::regularize::{Dropout, MaskShape};
+use crate::shape::{check_at_least, check_len, check_range};
+use crate::{Element, Error};
+
+/// Which ways the layers of a stack go through a sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Directions {
+    /// That of [`Stack::layer`].
+    #[default]
+    One,
+    /// Forward and backward, the outputs side by side: those of the forward half first.
+    Both,
+}
+
+impl Directions {
+    fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Both => 2,
+        }
+    }
+}
+
+/// What a call of a [`Stack`] goes over.
+#[derive(Clone, Copy, Debug)]
+pub struct SequenceBatch<'a> {
+    /// Steps and sequences.
+    pub shape: SequenceShape,
+    /// How long each sequence is; `None` where all have the steps of the shape.
+    pub lengths: Option<&'a Lengths>,
+    /// What masks are drawn from: the stack's dropout takes this counter and one more for each further layer. `None` at
+    /// inference: nothing is dropped.
+    pub dropout: Option<Philox>,
+}
+
+/// All sequences of full length, and no dropout.
+impl From<SequenceShape> for SequenceBatch<'_> {
+    fn from(shape: SequenceShape) -> Self {
+        Self { shape, lengths: None, dropout: None }
+    }
+}
+
+/// Layers of the same cell, each fed by the outputs of the one below; PyTorch's `LSTM`, `GRU` or `RNN` with `num_layers`,
+/// `bidirectional` and `dropout`, and its packed sequences.
+///
+/// Weights, gradients and states lie as PyTorch numbers them: layer by layer, and in each the forward half first.
+///
+/// With [`Lengths`], a sequence ends with its own last step: there the backward half begins, and the final state is what it
+/// is there. Padding costs nothing: it is never read, whatever its bits; the output there is 0, and so is its gradient.
+/// Each sequence has the bits that it has alone.
+///
+/// # Examples
+/// ```
+/// use steadygrad::recurrent::{Directions, Gru, Lengths, RecurrentWeights, SequenceBatch, SequenceShape, Stack};
+///
+/// let gru = Gru { inputs: 1, hidden: 1, ..Gru::default() };
+/// let stack = Stack { layers: 2, directions: Directions::Both, ..Stack::new(gru) };
+/// let shape = SequenceShape { steps: 3, batch: 2 };
+/// // Of zeros, a half of the old output stays at each step.
+/// let zeros = [0.0_f64; 6];
+/// let weights = |inputs: usize| RecurrentWeights {
+///     input: &zeros[..3 * inputs],
+///     recurrent: &zeros[..3],
+///     ..RecurrentWeights::default()
+/// };
+/// let packed = stack.pack(&[weights(1), weights(1), weights(2), weights(2)])?;
+/// let lengths = Lengths::new(shape, &[1, 3])?;
+/// let batch = SequenceBatch { lengths: Some(&lengths), ..shape.into() };
+/// let (x, mut state, mut y) = ([0.0; 3 * 2], [1.0; 4 * 2], [f64::NAN; 3 * 2 * 2]);
+/// let mut tape = vec![0.0; stack.tape_len(batch)?];
+/// let mut scratch = vec![0.0; stack.scratch_len::<f64>(batch)];
+/// stack.forward(batch, &x, &packed, &mut state, &mut tape, &mut scratch, &mut y)?;
+/// assert_eq!(state[..2], [0.5, 0.125]); // the forward half of the first layer: one step, three steps
+/// assert_eq!(y[..4], [0.5, 0.5, 0.5, 0.125]); // the first step of both sequences, forward and backward
+/// assert_eq!(y[4..6], [0.0, 0.0]); // padding
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stack<L> {
+    /// The first layer; the others take what is below them.
+    pub layer: L,
+    /// How many, at least 1; 1 by [`new`](Self::new).
+    pub layers: usize,
+    /// Which ways they go; [`Directions::One`] by [`new`](Self::new).
+    pub directions: Directions,
+    /// Probability that an output of a layer but the last is dropped on its way up, in [0, 1]; 0 by [`new`](Self::new).
+    pub dropout: f64,
+}
+
+/// The gradients that the backward of a [`Stack`] shall compute; what is `None` costs nothing.
+#[derive(Debug)]
+pub struct StackGradients<'a, 'b, T> {
+    /// Of the input: `steps · batch · inputs`, overwritten.
+    pub x: Option<&'a mut [T]>,
+    /// Of the weights of each layer and direction, accumulated; their `x` is `None`.
+    pub layers: &'a mut [RecurrentGradients<'b, T>],
+}
+
+impl<L: Layer> Stack<L> {
+    /// One layer, in its own direction, without dropout.
+    pub fn new(layer: L) -> Self {
+        Self { layer, layers: 1, directions: Directions::One, dropout: 0.0 }
+    }
+
+    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: one a layer and direction. After a
+    /// step of the optimizer, [`PackedStack::repack`] takes the new ones.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a slice does not fit its layer, or `weights` the number of layers and directions,
+    /// [`Error::Overflow`] where a length does not fit in `usize`, [`Error::OutOfRange`] where `layers` is 0.
+    pub fn pack<T: Element>(&self, weights: &[RecurrentWeights<'_, T>]) -> Result<PackedStack<T>, Error> {
+        check_len("weights", weights.len(), self.count()?)?;
+        let each = (0..weights.len())
+            .map(|index| PackedRecurrent::new(self.sizes(index / self.directions.count()), weights[index]));
+        Ok(PackedStack { layers: each.collect::<Result<Vec<_>, Error>>()? })
+    }
+
+    /// Elements of a tape: those of each layer and direction, their outputs, and the inputs of the layers above; with
+    /// lengths, those of the input too. It does not depend on what the lengths are.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] where they do not fit in `usize`, [`Error::OutOfRange`] where `layers` is 0.
+    pub fn tape_len(&self, batch: SequenceBatch<'_>) -> Result<usize, Error> {
+        self.count()?;
+        let overflow = Error::Overflow { argument: "shape" };
+        let x = if batch.lengths.is_some() { batch.shape.elements(self.sizes(0).inputs)? } else { 0 };
+        let (first, last) = (self.part_len(batch.shape, 0)?, self.part_len(batch.shape, self.layers - 1)?);
+        // All but the first and the last are of one size.
+        let between = if self.layers > 2 { self.part_len(batch.shape, 1)? } else { 0 };
+        let between = between.checked_mul(self.layers.saturating_sub(2)).ok_or(overflow)?;
+        let ends = if self.layers == 1 { first } else { first.checked_add(last).ok_or(overflow)? };
+        ends.checked_add(between).and_then(|sum| sum.checked_add(x)).ok_or(overflow)
+    }
+
+    /// Elements that `scratch` needs at least; it does not depend on what the lengths are.
+    #[must_use]
+    pub fn scratch_len<T: Element>(&self, batch: SequenceBatch<'_>) -> usize {
+        let products = [0, 1].map(|index| scratch_len::<T>(batch.shape, self.sizes(index)));
+        self.scratch_parts(batch).into_iter().fold(products[0].max(products[1]), usize::saturating_add)
+    }
+
+    /// The outputs of all steps, and the final states of all layers.
+    ///
+    /// | argument  | elements                                                     | access                       |
+    /// |-----------|--------------------------------------------------------------|------------------------------|
+    /// | `x`       | `steps · batch · inputs`                                     | read, padding never          |
+    /// | `weights` | packed                                                       | read                         |
+    /// | `state`   | `layers · directions · batch · hidden` (each)                | read as the initial, overwritten with the final states |
+    /// | `tape`    | [`tape_len`](Self::tape_len)                                 | overwritten, for the backward |
+    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)                  | overwritten                  |
+    /// | `y`       | `steps · batch · directions · hidden`                        | overwritten, padding with 0  |
+    ///
+    /// # Errors
+    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
+    /// another stack, `lengths` of another batch, `layers` or `dropout`, [`Error::Overflow`] a product that does not fit in
+    /// `usize`; then nothing was written.
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
+    pub fn forward<T: Element>(
+        &self,
+        batch: SequenceBatch<'_>,
+        x: &[T],
+        weights: &PackedStack<T>,
+        state: L::State<'_, T>,
+        tape: &mut [T],
+        scratch: &mut [T],
+        y: &mut [T],
+    ) -> Result<(), Error> {
+        let mut state = L::slices(state);
+        self.check(batch, weights, (&state, L::STATE[0]), (tape, scratch))?;
+        check_len("x", x.len(), batch.shape.elements(self.sizes(0).inputs)?)?;
+        check_len("y", y.len(), batch.shape.elements(self.width())?)?;
+        if y.is_empty() {
+            return Ok(());
+        }
+        let (rows, count) = (rows(batch), self.directions.count());
+        let outputs = self.sizes(0).outputs;
+        let [own_state, ..] = self.scratch_parts(batch);
+        let (own_state, scratch) = scratch.split_at_mut(own_state);
+        let (mut input, mut rest) = packed_input(batch, x, self.sizes(0).inputs, tape);
+        for index in 0..self.layers {
+            let (part, above) = rest.split_at_mut(self.part_len(batch.shape, index)?);
+            rest = above;
+            let Part { mut halves, joined } = self.part(batch.shape, part);
+            for (half, direction) in self.each_direction().enumerate() {
+                let layer = self.placed(index, direction);
+                let (tape, own_y) = &mut halves[half];
+                let mut sorted = States::sort(batch, index * count + half, self.sizes(0), &state, own_state);
+                layer.forward_pass(Forward {
+                    walk: walk(batch, direction),
+                    x: input,
+                    weights: &weights.layers[index * count + half],
+                    state: sorted.slices(),
+                    tape,
+                    scratch,
+                    y: &mut own_y[..rows * outputs],
+                });
+                sorted.put_back(&mut state);
+            }
+            let last = index + 1 == self.layers;
+            if last && batch.lengths.is_some() {
+                y.fill(T::zero());
+            }
+            let to = if last { &mut *y } else { &mut *joined };
+            let places = if last { batch.lengths } else { None };
+            if last || self.joins() {
+                for (half, (_, own_y)) in halves.iter().enumerate() {
+                    spread(places, &own_y[..rows * outputs], Columns::of(outputs, half, count), to);
+                }
+            }
+            input = if self.joins() {
+                if let (false, Some(mask)) = (last, self.mask(batch, index)) {
+                    let elements = rows * self.width();
+                    mask.0.forward_in_place(mask.1, mask.2, &mut joined[..elements])?;
+                }
+                joined
+            } else {
+                let [(_, own_y), _] = halves;
+                own_y
+            };
+        }
+        Ok(())
+    }
+
+    /// The gradients through time and through the layers, from those of the outputs and of the final states.
+    ///
+    /// | argument    | elements                                                   | access                       |
+    /// |-------------|------------------------------------------------------------|------------------------------|
+    /// | `x`         | `steps · batch · inputs`                                   | read: that of the forward    |
+    /// | `dy`        | `steps · batch · directions · hidden`                      | read: the gradient of the output, padding never |
+    /// | `weights`   | packed                                                     | read: those of the forward   |
+    /// | `tape`      | [`tape_len`](Self::tape_len)                               | read: that of the forward; overwritten |
+    /// | `dstate`    | `layers · directions · batch · hidden` (each)              | read as the gradient of the final states, overwritten with that of the initial ones |
+    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len)                | overwritten                  |
+    /// | `gradients` | as its fields say                                          | `x` overwritten, padding with 0, the others accumulated |
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), with the same `batch`.
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
+    pub fn backward<T: Element>(
+        &self,
+        batch: SequenceBatch<'_>,
+        (x, dy): (&[T], &[T]),
+        weights: &PackedStack<T>,
+        tape: &mut [T],
+        dstate: L::State<'_, T>,
+        scratch: &mut [T],
+        gradients: StackGradients<'_, '_, T>,
+    ) -> Result<(), Error> {
+        let mut dstate = L::slices(dstate);
+        self.check(batch, weights, (&dstate, L::STATE[1]), (tape, scratch))?;
+        let inputs = self.sizes(0).inputs;
+        check_len("x", x.len(), batch.shape.elements(inputs)?)?;
+        check_len("dy", dy.len(), batch.shape.elements(self.width())?)?;
+        self.check_gradients(batch.shape, &gradients)?;
+        let StackGradients { x: mut dx, layers: gradients } = gradients;
+        if dy.is_empty() {
+            if let Some(dx) = dx {
+                dx.fill(T::zero());
+            }
+            return Ok(());
+        }
+        let (rows, count, width) = (rows(batch), self.directions.count(), self.width());
+        let outputs = self.sizes(0).outputs;
+        let [own_state, apart, below, before] = self.scratch_parts(batch);
+        let (own_state, scratch) = scratch.split_at_mut(own_state);
+        let (apart, scratch) = scratch.split_at_mut(apart);
+        let (below, scratch) = scratch.split_at_mut(below);
+        let (before, scratch) = scratch.split_at_mut(before);
+        let apart = &mut apart[..count * rows * outputs];
+        for (half, apart) in apart.chunks_exact_mut(rows * outputs).enumerate() {
+            collect(batch.lengths, dy, Columns::of(outputs, half, count), apart);
+        }
+        for index in (0..self.layers).rev() {
+            let (inputs_of_layer, part) = self.split_tape(batch, index, x, tape)?;
+            let Part { mut halves, .. } = self.part(batch.shape, part);
+            for (half, direction) in self.each_direction().enumerate() {
+                let layer = self.placed(index, direction);
+                let (tape, own_y) = &mut halves[half];
+                let at = index * count + half;
+                let mut sorted = States::sort(batch, at, self.sizes(0), &dstate, own_state);
+                let dx = match (index, &mut dx, batch.lengths) {
+                    (0, dx, None) => dx.as_deref_mut(),
+                    (0, None, Some(_)) => None,
+                    _ => Some(&mut below[..rows * layer.sizes().inputs]),
+                };
+                layer.backward_pass(Backward {
+                    walk: walk(batch, direction),
+                    values: SequenceValues {
+                        x: inputs_of_layer,
+                        y: &own_y[..rows * outputs],
+                        dy: &apart[half * rows * outputs..][..rows * outputs],
+                    },
+                    weights: &weights.layers[at],
+                    tape,
+                    dstate: sorted.slices(),
+                    buffers: Buffers {
+                        scratch: &mut *scratch,
+                        before: &mut *before,
+                        // What the other half has left is added to.
+                        dx_start: if half == 0 { T::zero() } else { T::one() },
+                    },
+                    gradients: gradients[at].reborrow(dx),
+                });
+                sorted.put_back(&mut dstate);
+            }
+            if index > 0 {
+                let below = &mut below[..rows * width];
+                if let Some(mask) = self.mask(batch, index - 1) {
+                    mask.0.backward_in_place(mask.1, mask.2, below)?;
+                }
+                for (half, apart) in apart.chunks_exact_mut(rows * outputs).enumerate() {
+                    collect(None, below, Columns::of(outputs, half, count), apart);
+                }
+            }
+        }
+        if let (Some(dx), Some(lengths)) = (dx, batch.lengths) {
+            dx.fill(T::zero());
+            spread(Some(lengths), &below[..rows * inputs], Columns::of(inputs, 0, 1), dx);
+        }
+        Ok(())
+    }
+
+    fn check_gradients<T>(
+        &self,
+        shape: SequenceShape,
+        gradients: &StackGradients<'_, '_, T>,
+    ) -> Result<(), Error> {
+        if let Some(dx) = &gradients.x {
+            check_len("gradients.x", dx.len(), shape.elements(self.sizes(0).inputs)?)?;
+        }
+        check_len("gradients.layers", gradients.layers.len(), self.count()?)?;
+        for (index, layer) in gradients.layers.iter().enumerate() {
+            check_range("gradients.layers", "without gradients of an input", layer.x.is_none())?;
+            layer.check(0, self.sizes(index / self.directions.count()))?;
+        }
+        Ok(())
+    }
+
+    /// Everything but what differs between forward and backward.
+    fn check<T: Element>(
+        &self,
+        batch: SequenceBatch<'_>,
+        weights: &PackedStack<T>,
+        (state, names): (&[&mut [T]; 2], &[&'static str]),
+        (tape, scratch): (&[T], &[T]),
+    ) -> Result<(), Error> {
+        let count = self.count()?;
+        check_range("dropout", "in [0, 1]", (0.0..=1.0).contains(&self.dropout))?;
+        let fits = batch.lengths.is_none_or(|lengths| lengths.shape() == batch.shape);
+        check_range("lengths", "of a batch of this shape", fits)?;
+        check_range("weights", "packed for a stack of these layers", weights.layers.len() == count)?;
+        for (index, layer) in weights.layers.iter().enumerate() {
+            layer.check(self.sizes(index / self.directions.count()))?;
+        }
+        let rows = count.checked_mul(batch.shape.batch).ok_or(Error::Overflow { argument: "shape" })?;
+        check_state(names, state, rows, self.sizes(0))?;
+        check_len("tape", tape.len(), self.tape_len(batch)?)?;
+        check_at_least("scratch", scratch.len(), self.scratch_len::<T>(batch))
+    }
+
+    /// Layers times directions.
+    fn count(&self) -> Result<usize, Error> {
+        check_range("layers", "at least 1", self.layers > 0)?;
+        self.layers.checked_mul(self.directions.count()).ok_or(Error::Overflow { argument: "layers" })
+    }
+
+    /// Features of the output.
+    fn width(&self) -> usize {
+        // What saturates is refused as an overflow.
+        self.layer.sizes().outputs.saturating_mul(self.directions.count())
+    }
+
+    /// The widths of layer `index`, in each direction.
+    fn sizes(&self, index: usize) -> Sizes {
+        let sizes = self.layer.sizes();
+        Sizes { inputs: if index == 0 { sizes.inputs } else { self.width() }, ..sizes }
+    }
+
+    fn each_direction(&self) -> impl Iterator<Item = Direction> + use<L> {
+        let both = [Direction::Forward, Direction::Backward];
+        let one = [self.layer.direction(); 2];
+        let chosen = if self.directions == Directions::Both { both } else { one };
+        chosen.into_iter().take(self.directions.count())
+    }
+
+    fn placed(&self, index: usize, direction: Direction) -> L {
+        self.layer.placed(self.sizes(index).inputs, direction)
+    }
+
+    /// Whether the input of the layer above is another than the output of a single half.
+    fn joins(&self) -> bool {
+        self.directions == Directions::Both || self.dropout > 0.0
+    }
+
+    /// The dropout on the way up from layer `index`.
+    fn mask(&self, batch: SequenceBatch<'_>, index: usize) -> Option<(Dropout, MaskShape, Philox)> {
+        let Philox { key, counter } = batch.dropout.filter(|_| self.dropout > 0.0)?;
+        let stream = Philox { key, counter: counter.wrapping_add(index as u64) };
+        Some((Dropout { p: self.dropout }, MaskShape::elements(rows(batch) * self.width()), stream))
+    }
+
+    /// Elements of the tape that belong to layer `index`.
+    fn part_len(&self, shape: SequenceShape, index: usize) -> Result<usize, Error> {
+        let outputs = shape.elements(self.layer.sizes().outputs)?;
+        let half = self.placed(index, Direction::Forward).tape_elements(shape)?.checked_add(outputs);
+        let halves = half.and_then(|half| half.checked_mul(self.directions.count()));
+        let joined = if self.joins() && index + 1 < self.layers { shape.elements(self.width())? } else { 0 };
+        halves.and_then(|halves| halves.checked_add(joined)).ok_or(Error::Overflow { argument: "shape" })
+    }
+
+    /// The tape and the output of each half, and the input of the layer above; of a checked part.
+    fn part<'a, T>(&self, shape: SequenceShape, part: &'a mut [T]) -> Part<'a, T> {
+        let outputs = shape.steps * shape.batch * self.layer.sizes().outputs;
+        let tape = self.layer.tape_elements(shape).unwrap_or(0);
+        let (first, rest) = part.split_at_mut(tape + outputs);
+        let both = if self.directions == Directions::Both { tape + outputs } else { 0 };
+        let (second, joined) = rest.split_at_mut(both);
+        let halves = [first.split_at_mut(tape), second.split_at_mut(tape.min(both))];
+        Part { halves, joined }
+    }
+
+    /// What layer `index` read, and its part of the tape.
+    fn split_tape<'a, T: Copy>(
+        &self,
+        batch: SequenceBatch<'_>,
+        index: usize,
+        x: &'a [T],
+        tape: &'a mut [T],
+    ) -> Result<(&'a [T], &'a mut [T]), Error> {
+        let own = if batch.lengths.is_some() { batch.shape.elements(self.sizes(0).inputs)? } else { 0 };
+        let (own_x, mut rest) = tape.split_at_mut(own);
+        if index == 0 {
+            let own = rows(batch) * self.sizes(0).inputs;
+            let input = if batch.lengths.is_some() { &own_x[..own] } else { x };
+            return Ok((input, &mut rest[..self.part_len(batch.shape, 0)?]));
+        }
+        for below in 0..index - 1 {
+            rest = rest.split_at_mut(self.part_len(batch.shape, below)?).1;
+        }
+        let (below, here) = rest.split_at_mut(self.part_len(batch.shape, index - 1)?);
+        let Part { halves: [(_, own_y), _], joined } = self.part(batch.shape, below);
+        let input = if self.joins() { joined } else { own_y };
+        let here = &mut here[..self.part_len(batch.shape, index)?];
+        Ok((&input[..rows(batch) * self.width()], here))
+    }
+
+    /// Elements of scratch besides those of the products: the states of a layer, the gradient of the outputs of each half,
+    /// that of the inputs, and with lengths the outputs before each step.
+    fn scratch_parts(&self, batch: SequenceBatch<'_>) -> [usize; 4] {
+        let SequenceShape { steps, batch: sequences } = batch.shape;
+        let (rows, sizes) = (steps.saturating_mul(sequences), self.sizes(0));
+        let state = state_widths(sizes).into_iter().fold(0, usize::saturating_add);
+        let above = if self.layers > 1 { self.width() } else { 0 };
+        let below = if batch.lengths.is_some() { above.max(sizes.inputs) } else { above };
+        let before = if batch.lengths.is_some() { sizes.outputs } else { 0 };
+        [
+            sequences.saturating_mul(state),
+            rows.saturating_mul(self.width()),
+            rows.saturating_mul(below),
+            rows.saturating_mul(before),
+        ]
+    }
+}
+
+/// The tape of a layer of a stack.
+struct Part<'a, T> {
+    /// Tape and output of each direction.
+    halves: [(&'a mut [T], &'a mut [T]); 2],
+    /// The input of the layer above, where it is not the output of a single half.
+    joined: &'a mut [T],
+}
+
+/// The state of one half of a layer, sorted as the rows are.
+struct States<'a, T> {
+    lengths: Option<&'a Lengths>,
+    index: usize,
+    slices: [&'a mut [T]; 2],
+    widths: [usize; 2],
+}
+
+impl<'a, T: Element> States<'a, T> {
+    fn sort(
+        batch: SequenceBatch<'a>,
+        index: usize,
+        sizes: Sizes,
+        all: &[&mut [T]; 2],
+        scratch: &'a mut [T],
+    ) -> Self {
+        let widths = state_widths(sizes);
+        let sequences = batch.shape.batch;
+        let (h, c) = scratch.split_at_mut(sequences * widths[0]);
+        // Cells without a state of their own have an empty slice.
+        let c = if all[1].is_empty() { &mut [] } else { &mut c[..sequences * widths[1]] };
+        let mut sorted = Self { lengths: batch.lengths, index, slices: [h, c], widths };
+        let places = |row: usize| sorted.lengths.map_or(row, |lengths| lengths.order()[row]);
+        for ((slice, all), width) in sorted.slices.iter_mut().zip(all).zip(widths) {
+            let from = all.get(index * sequences * width..).unwrap_or_default();
+            for (row, to) in slice.chunks_exact_mut(width.max(1)).enumerate() {
+                to.copy_from_slice(&from[places(row) * width..][..width]);
+            }
+        }
+        sorted
+    }
+
+    fn slices(&mut self) -> [&mut [T]; 2] {
+        let [h, c] = &mut self.slices;
+        [h, c]
+    }
+
+    fn put_back(self, all: &mut [&mut [T]; 2]) {
+        let places = |row: usize| self.lengths.map_or(row, |lengths| lengths.order()[row]);
+        for ((slice, all), width) in self.slices.iter().zip(all).zip(self.widths) {
+            let from = self.index * slice.len();
+            for (row, slice) in slice.chunks_exact(width.max(1)).enumerate() {
+                all[from + places(row) * width..][..width].copy_from_slice(slice);
+            }
+        }
+    }
+}
+
+/// Rows without padding.
+fn rows(batch: SequenceBatch<'_>) -> usize {
+    batch.lengths.map_or(batch.shape.steps * batch.shape.batch, Lengths::rows)
+}
+
+fn walk<'a>(batch: SequenceBatch<'a>, direction: Direction) -> Walk<'a> {
+    Walk { shape: batch.shape, direction, starts: batch.lengths.map(Lengths::starts) }
+}
+
+/// The input without padding, where there is some, and the tape after it.
+fn packed_input<'a, T: Copy>(
+    batch: SequenceBatch<'_>,
+    x: &'a [T],
+    inputs: usize,
+    tape: &'a mut [T],
+) -> (&'a [T], &'a mut [T]) {
+    let Some(lengths) = batch.lengths else { return (x, tape) };
+    let (own, rest) = tape.split_at_mut(x.len());
+    let own = &mut own[..lengths.rows() * inputs];
+    collect(Some(lengths), x, Columns::of(inputs, 0, 1), own);
+    (own, rest)
+}
+
+/// Columns of rows that several halves share.
+#[derive(Clone, Copy)]
+struct Columns {
+    width: usize,
+    offset: usize,
+    stride: usize,
+}
+
+impl Columns {
+    fn of(width: usize, half: usize, count: usize) -> Self {
+        Self { width, offset: half * width, stride: count * width }
+    }
+}
+
+/// The row of each row without padding.
+fn places(lengths: Option<&Lengths>, rows: usize) -> impl Iterator<Item = usize> {
+    let all = if lengths.is_some() { 0 } else { rows };
+    lengths.into_iter().flat_map(Lengths::places).chain(0..all)
+}
+
+/// Copies columns of rows to rows of their own, padding left out.
+fn collect<T: Copy>(lengths: Option<&Lengths>, from: &[T], columns: Columns, to: &mut [T]) {
+    let Columns { width, offset, stride } = columns;
+    let rows = to.len().checked_div(width).unwrap_or(0);
+    for (place, to) in places(lengths, rows).zip(to.chunks_exact_mut(width.max(1))) {
+        to.copy_from_slice(&from[place * stride + offset..][..width]);
+    }
+}
+
+/// Copies rows to columns of rows, with room for padding.
+fn spread<T: Copy>(lengths: Option<&Lengths>, from: &[T], columns: Columns, to: &mut [T]) {
+    let Columns { width, offset, stride } = columns;
+    let rows = from.len().checked_div(width).unwrap_or(0);
+    for (place, from) in places(lengths, rows).zip(from.chunks_exact(width.max(1))) {
+        to[place * stride + offset..][..width].copy_from_slice(from);
+    }
+}
+
+/// The weights of a [`Stack`], packed; made once after each update.
+#[derive(Debug)]
+pub struct PackedStack<T> {
+    pub(super) layers: Vec<PackedRecurrent<T>>,
+}
+
+impl<T: Element> PackedStack<T> {
+    /// Takes other weights of the same layers; allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a slice does not fit its layer; then it holds what it held.
+    pub fn repack(&mut self, weights: &[RecurrentWeights<'_, T>]) -> Result<(), Error> {
+        check_len("weights", weights.len(), self.layers.len())?;
+        for (layer, &weights) in self.layers.iter().zip(weights) {
+            check_weights(layer.sizes(), weights)?;
+        }
+        self.layers.iter_mut().zip(weights).try_for_each(|(layer, &weights)| layer.take(weights))
+    }
+}

@@ -1,0 +1,557 @@
+//! Stacks of recurrent layers: against the layers they are made of, and sequences of any lengths against each alone.
+
+mod common;
+
+use common::{assert_same_bits, each_level, each_pool, numbers};
+use steadygrad::recurrent::{
+    Direction, Directions, Gru, Layer, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights, Rnn,
+    RnnActivation, SequenceBatch, SequenceShape, SequenceValues, Stack, StackGradients,
+};
+use steadygrad::{Element, Error, Level, Philox};
+
+/// A cell that a stack is tested with.
+trait Cell: Layer + PartialEq {
+    const GATES: usize;
+    const HAS_CELL: bool = false;
+    fn new(inputs: usize, hidden: usize, direction: Direction) -> Self;
+    fn state<'a, T>(h: &'a mut [T], c: &'a mut [T]) -> Self::State<'a, T>;
+}
+
+impl Cell for Lstm {
+    const GATES: usize = 4;
+    const HAS_CELL: bool = true;
+    fn new(inputs: usize, hidden: usize, direction: Direction) -> Self {
+        Self { inputs, hidden, direction, ..Self::default() }
+    }
+    fn state<'a, T>(h: &'a mut [T], c: &'a mut [T]) -> LstmState<'a, T> {
+        LstmState { h, c }
+    }
+}
+
+impl Cell for Gru {
+    const GATES: usize = 3;
+    fn new(inputs: usize, hidden: usize, direction: Direction) -> Self {
+        Self { inputs, hidden, direction, ..Self::default() }
+    }
+    fn state<'a, T>(h: &'a mut [T], _: &'a mut [T]) -> &'a mut [T] {
+        h
+    }
+}
+
+impl Cell for Rnn {
+    const GATES: usize = 1;
+    fn new(inputs: usize, hidden: usize, direction: Direction) -> Self {
+        Self { inputs, hidden, direction, activation: RnnActivation::Tanh }
+    }
+    fn state<'a, T>(h: &'a mut [T], _: &'a mut [T]) -> &'a mut [T] {
+        h
+    }
+}
+
+/// Sizes of a stack and of what it goes over.
+#[derive(Clone, Debug)]
+struct Sizes {
+    layers: usize,
+    directions: Directions,
+    direction: Direction,
+    dropout: f64,
+    shape: SequenceShape,
+    lengths: Option<Vec<usize>>,
+    inputs: usize,
+    hidden: usize,
+}
+
+impl Sizes {
+    fn new(layers: usize, directions: Directions, (steps, batch): (usize, usize)) -> Self {
+        Self {
+            layers,
+            directions,
+            direction: Direction::Forward,
+            dropout: 0.0,
+            shape: SequenceShape { steps, batch },
+            lengths: None,
+            inputs: 5,
+            hidden: 18,
+        }
+    }
+
+    fn halves(&self) -> usize {
+        if self.directions == Directions::Both { 2 } else { 1 }
+    }
+
+    fn stack<C: Cell>(&self) -> Stack<C> {
+        Stack {
+            layer: C::new(self.inputs, self.hidden, self.direction),
+            layers: self.layers,
+            directions: self.directions,
+            dropout: self.dropout,
+        }
+    }
+}
+
+/// Everything that goes in.
+#[derive(Clone, Debug)]
+struct Given<T> {
+    x: Vec<T>,
+    /// Of each layer and direction: input weights, recurrent weights, input bias, recurrent bias.
+    weights: Vec<[Vec<T>; 4]>,
+    state: [Vec<T>; 2],
+    dy: Vec<T>,
+    dstate: [Vec<T>; 2],
+}
+
+/// Everything that comes out.
+#[derive(Clone, Debug, PartialEq)]
+struct Outcome<T> {
+    y: Vec<T>,
+    state: [Vec<T>; 2],
+    dx: Vec<T>,
+    dweights: Vec<[Vec<T>; 4]>,
+    dstate: [Vec<T>; 2],
+}
+
+impl<T: Element> Given<T> {
+    fn new<C: Cell>(sizes: &Sizes) -> Self {
+        let SequenceShape { steps, batch } = sizes.shape;
+        let (hidden, halves) = (sizes.hidden, sizes.halves());
+        let width = C::GATES * hidden;
+        let spread = 0.7 / (hidden as f64).sqrt();
+        let weights = |at: usize| {
+            let inputs = if at < halves { sizes.inputs } else { halves * hidden };
+            let seed = 20 + 4 * at as u64;
+            [
+                numbers(seed, width * inputs, spread),
+                numbers(seed + 1, width * hidden, spread),
+                numbers(seed + 2, width, 0.3),
+                numbers(seed + 3, width, 0.3),
+            ]
+        };
+        let states = sizes.layers * halves * batch * hidden;
+        let cells = if C::HAS_CELL { states } else { 0 };
+        Self {
+            x: numbers(1, steps * batch * sizes.inputs, 0.5),
+            weights: (0..sizes.layers * halves).map(weights).collect(),
+            state: [numbers(2, states, 0.5), numbers(3, cells, 0.5)],
+            dy: numbers(4, steps * batch * halves * hidden, 0.5),
+            dstate: [numbers(5, states, 0.5), numbers(6, cells, 0.5)],
+        }
+    }
+
+    /// Forward and backward by the crate; weights' gradients start from 1, what is to be overwritten from NaN.
+    fn run<C: Cell>(&self, sizes: &Sizes) -> Outcome<T> {
+        let stack = sizes.stack::<C>();
+        let lengths = sizes.lengths.as_ref().map(|lengths| Lengths::new(sizes.shape, lengths).unwrap());
+        let dropout = Some(Philox { key: 7, counter: 3 });
+        let batch = SequenceBatch { shape: sizes.shape, lengths: lengths.as_ref(), dropout };
+        let weights: Vec<_> = self.weights.iter().map(borrow).collect();
+        let packed = stack.pack(&weights).unwrap();
+        let mut tape = vec![T::nan(); stack.tape_len(batch).unwrap()];
+        let mut scratch = vec![T::nan(); stack.scratch_len::<T>(batch)];
+        let mut y = vec![T::nan(); self.dy.len()];
+        let mut dx = vec![T::nan(); self.x.len()];
+        let ([mut h, mut c], [mut dh, mut dc]) = (self.state.clone(), self.dstate.clone());
+        let state = C::state(&mut h, &mut c);
+        stack.forward(batch, &self.x, &packed, state, &mut tape, &mut scratch, &mut y).unwrap();
+        let mut dweights: Vec<_> = self
+            .weights
+            .iter()
+            .map(|each| each.clone().map(|weights| vec![T::one(); weights.len()]))
+            .collect();
+        let mut layers: Vec<_> = dweights.iter_mut().map(borrow_mut).collect();
+        let gradients = StackGradients { x: Some(&mut dx), layers: &mut layers };
+        let dstate = C::state(&mut dh, &mut dc);
+        scratch.fill(T::nan());
+        stack
+            .backward(batch, (&self.x, &self.dy), &packed, &mut tape, dstate, &mut scratch, gradients)
+            .unwrap();
+        Outcome { y, state: [h, c], dx, dweights, dstate: [dh, dc] }
+    }
+}
+
+fn borrow<T>([input, recurrent, input_bias, recurrent_bias]: &[Vec<T>; 4]) -> RecurrentWeights<'_, T> {
+    RecurrentWeights {
+        input,
+        recurrent,
+        input_bias: Some(input_bias),
+        recurrent_bias: Some(recurrent_bias),
+        ..RecurrentWeights::default()
+    }
+}
+
+fn borrow_mut<T>(
+    [input, recurrent, input_bias, recurrent_bias]: &mut [Vec<T>; 4],
+) -> RecurrentGradients<'_, T> {
+    RecurrentGradients {
+        x: None,
+        input: Some(input),
+        recurrent: Some(recurrent),
+        input_bias: Some(input_bias),
+        recurrent_bias: Some(recurrent_bias),
+        ..RecurrentGradients::default()
+    }
+}
+
+/// Column block `half` of `halves` of rows of `width` each.
+fn columns<T: Copy>(data: &[T], width: usize, half: usize, halves: usize) -> Vec<T> {
+    data.chunks_exact(width * halves).flat_map(|row| row[half * width..][..width].to_vec()).collect()
+}
+
+/// Rows of each part side by side.
+fn side_by_side<T: Copy>(parts: &[Vec<T>], width: usize) -> Vec<T> {
+    let rows = parts[0].len() / width;
+    (0..rows)
+        .flat_map(|row| parts.iter().flat_map(move |part| part[row * width..][..width].to_vec()))
+        .collect()
+}
+
+/// The stack, layer by layer and direction by direction through stacks of one: outputs up, gradients down.
+fn composed<C: Cell>(sizes: &Sizes, given: &Given<f64>) -> Outcome<f64> {
+    let (halves, hidden) = (sizes.halves(), sizes.hidden);
+    let per_state = sizes.shape.batch * hidden;
+    let state_of = |states: &[Vec<f64>; 2], at: usize| {
+        states.each_ref().map(|s| s.get(at * per_state..(at + 1) * per_state).unwrap_or_default().to_vec())
+    };
+    let layer = |at: usize, x: &[f64], dy: Vec<f64>| {
+        let one = Given {
+            x: x.to_vec(),
+            weights: vec![given.weights[at].clone()],
+            state: state_of(&given.state, at),
+            dy,
+            dstate: state_of(&given.dstate, at),
+        };
+        let direction = if halves == 2 && at % 2 == 1 { Direction::Backward } else { Direction::Forward };
+        let inputs = x.len() / (sizes.shape.steps * sizes.shape.batch);
+        let one_layer = Sizes { layers: 1, directions: Directions::One, direction, inputs, ..sizes.clone() };
+        one.run::<C>(&one_layer)
+    };
+    let mut inputs = vec![given.x.clone()];
+    for index in 0..sizes.layers {
+        let zero = vec![0.0; sizes.shape.steps * per_state];
+        let outputs: Vec<_> =
+            (0..halves).map(|half| layer(index * halves + half, &inputs[index], zero.clone()).y).collect();
+        inputs.push(side_by_side(&outputs, hidden));
+    }
+    let mut all: Vec<Outcome<f64>> = Vec::new();
+    let mut dy = given.dy.clone();
+    for index in (0..sizes.layers).rev() {
+        let outcomes: Vec<_> = (0..halves)
+            .map(|half| layer(index * halves + half, &inputs[index], columns(&dy, hidden, half, halves)))
+            .collect();
+        dy = vec![0.0; outcomes[0].dx.len()];
+        for outcome in &outcomes {
+            dy.iter_mut().zip(&outcome.dx).for_each(|(sum, dx)| *sum += dx);
+        }
+        all.splice(0..0, outcomes);
+    }
+    let state = [0, 1].map(|i| all.iter().flat_map(|outcome| outcome.state[i].clone()).collect());
+    let dstate = [0, 1].map(|i| all.iter().flat_map(|outcome| outcome.dstate[i].clone()).collect());
+    let dweights = all.iter().map(|outcome| outcome.dweights[0].clone()).collect();
+    Outcome { y: inputs.pop().unwrap(), state, dx: dy, dweights, dstate }
+}
+
+fn assert_near(actual: &Outcome<f64>, exact: &Outcome<f64>, bound: f64, context: &str) {
+    let parts = |outcome: &Outcome<f64>| -> Vec<Vec<f64>> {
+        let mut parts = vec![outcome.y.clone(), outcome.dx.clone()];
+        parts.extend(
+            outcome.state.iter().chain(&outcome.dstate).chain(outcome.dweights.iter().flatten()).cloned(),
+        );
+        parts
+    };
+    for (part, (actual, exact)) in parts(actual).iter().zip(parts(exact)).enumerate() {
+        assert_eq!(actual.len(), exact.len());
+        for (i, (a, e)) in actual.iter().zip(&exact).enumerate() {
+            assert!((a - e).abs() <= bound * (1.0 + e.abs()), "part {part} {i}: {a} is not {e}: {context}");
+        }
+    }
+}
+
+fn equals_its_layers<C: Cell>() {
+    for (layers, directions) in
+        [(1, Directions::One), (1, Directions::Both), (2, Directions::One), (3, Directions::Both)]
+    {
+        for lengths in [None, Some(vec![2, 6, 3, 6])] {
+            let sizes = Sizes { lengths, ..Sizes::new(layers, directions, (6, 4)) };
+            let given = Given::<f64>::new::<C>(&sizes);
+            each_level(|level| {
+                let (actual, exact) = (given.run::<C>(&sizes), composed::<C>(&sizes, &given));
+                assert_same_bits(&actual.y, &exact.y, || format!("{sizes:?} {level}"));
+                assert_near(&actual, &exact, 1e-13, &format!("{sizes:?} {level}"));
+            });
+        }
+    }
+}
+
+#[test]
+fn stack_equals_its_layers_and_directions() {
+    equals_its_layers::<Lstm>();
+    equals_its_layers::<Gru>();
+    equals_its_layers::<Rnn>();
+}
+
+#[test]
+fn stack_of_one_is_the_layer() {
+    for direction in [Direction::Forward, Direction::Backward] {
+        let sizes = Sizes { direction, ..Sizes::new(1, Directions::One, (5, 3)) };
+        let given = Given::<f32>::new::<Lstm>(&sizes);
+        let stacked = given.run::<Lstm>(&sizes);
+        let (op, shape) = (Lstm::new(5, 18, direction), sizes.shape);
+        let packed = op.pack(borrow(&given.weights[0])).unwrap();
+        let mut tape = vec![f32::NAN; op.tape_len(shape).unwrap()];
+        let mut scratch = vec![f32::NAN; op.scratch_len::<f32>(shape)];
+        let ([mut h, mut c], mut y) = (given.state.clone(), vec![f32::NAN; given.dy.len()]);
+        let state = LstmState { h: &mut h, c: &mut c };
+        op.forward(shape, &given.x, &packed, state, &mut tape, &mut scratch, &mut y).unwrap();
+        let ([mut dh, mut dc], mut dx) = (given.dstate.clone(), vec![f32::NAN; given.x.len()]);
+        let mut dweights = given.weights[0].clone().map(|weights| vec![1.0; weights.len()]);
+        let gradients = RecurrentGradients { x: Some(&mut dx), ..borrow_mut(&mut dweights) };
+        let values = SequenceValues { x: &given.x, y: &y, dy: &given.dy };
+        let dstate = LstmState { h: &mut dh, c: &mut dc };
+        op.backward(shape, values, &packed, &mut tape, dstate, &mut scratch, gradients).unwrap();
+        let alone = Outcome { y, state: [h, c], dx, dweights: vec![dweights], dstate: [dh, dc] };
+        assert_eq!(stacked, alone, "{direction:?}");
+    }
+}
+
+/// Sequence `sequence` of rows of `width`, its first `length` steps.
+fn sequence_of<T: Copy>(data: &[T], width: usize, batch: usize, sequence: usize, length: usize) -> Vec<T> {
+    let rows = data.chunks_exact(width).skip(sequence).step_by(batch).take(length);
+    rows.flatten().copied().collect()
+}
+
+fn padded_equals_unpadded<C: Cell>() {
+    let lengths = [3, 7, 1, 7, 4];
+    for (layers, directions, direction) in [
+        (1, Directions::One, Direction::Forward),
+        (1, Directions::One, Direction::Backward),
+        (2, Directions::Both, Direction::Forward),
+    ] {
+        let plain = Sizes { direction, ..Sizes::new(layers, directions, (7, 5)) };
+        let sizes = Sizes { lengths: Some(lengths.to_vec()), ..plain.clone() };
+        let given = Given::<f32>::new::<C>(&sizes);
+        let (halves, hidden) = (sizes.halves(), sizes.hidden);
+        each_level(|level| {
+            let padded = given.run::<C>(&sizes);
+            let mut sums: Vec<_> =
+                padded.dweights.iter().map(|each| each.clone().map(|w| vec![1.0_f64; w.len()])).collect();
+            for (sequence, &length) in lengths.iter().enumerate() {
+                let own = |data: &[f32], width| sequence_of(data, width, 5, sequence, length);
+                let state = |states: &[Vec<f32>; 2]| {
+                    states.each_ref().map(|all| sequence_of(all, hidden, 5, sequence, usize::MAX))
+                };
+                let alone = Given {
+                    x: own(&given.x, 5),
+                    dy: own(&given.dy, halves * hidden),
+                    state: state(&given.state),
+                    dstate: state(&given.dstate),
+                    weights: given.weights.clone(),
+                };
+                let shape = SequenceShape { steps: length, batch: 1 };
+                let alone = alone.run::<C>(&Sizes { shape, ..plain.clone() });
+                let context = || format!("{sequence} {plain:?} {level}");
+                assert_same_bits(&own(&padded.y, halves * hidden), &alone.y, context);
+                assert_same_bits(&own(&padded.dx, 5), &alone.dx, context);
+                for (padded, alone) in [(&padded.state, &alone.state), (&padded.dstate, &alone.dstate)] {
+                    for (padded, alone) in state(padded).iter().zip(alone) {
+                        assert_same_bits(padded, alone, context);
+                    }
+                }
+                let tail = |data: &[f32], width| {
+                    sequence_of(data, width, 5, sequence, usize::MAX).split_off(length * width)
+                };
+                let padding = [tail(&padded.y, halves * hidden), tail(&padded.dx, 5)].concat();
+                assert!(padding.iter().all(|value| value.to_bits() == 0), "padding is not 0");
+                for (sums, alone) in sums.iter_mut().flatten().zip(alone.dweights.iter().flatten()) {
+                    for (sum, alone) in sums.iter_mut().zip(alone) {
+                        *sum += f64::from(alone - 1.0);
+                    }
+                }
+            }
+            for (sums, padded) in sums.iter().flatten().zip(padded.dweights.iter().flatten()) {
+                for (sum, &padded) in sums.iter().zip(padded) {
+                    assert!((sum - f64::from(padded)).abs() < 2e-5, "{sum} is not {padded}: {level}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn stack_padded_equals_unpadded() {
+    padded_equals_unpadded::<Lstm>();
+    padded_equals_unpadded::<Gru>();
+    padded_equals_unpadded::<Rnn>();
+}
+
+#[test]
+fn stack_padding_of_nan_changes_no_bit() {
+    let lengths = [3, 7, 1, 7, 4];
+    let sizes = Sizes { lengths: Some(lengths.to_vec()), ..Sizes::new(2, Directions::Both, (7, 5)) };
+    let given = Given::<f32>::new::<Lstm>(&sizes);
+    let mut planted = given.clone();
+    for (row, (x, dy)) in planted.x.chunks_exact_mut(5).zip(planted.dy.chunks_exact_mut(36)).enumerate() {
+        if row / 5 >= lengths[row % 5] {
+            x.fill(f32::NAN);
+            dy.fill(f32::NAN);
+        }
+    }
+    each_level(|_| assert_eq!(planted.run::<Lstm>(&sizes), given.run::<Lstm>(&sizes)));
+}
+
+#[test]
+fn stack_full_lengths_are_no_lengths() {
+    let sizes = Sizes::new(2, Directions::Both, (4, 3));
+    let given = Given::<f64>::new::<Gru>(&sizes);
+    let full = Sizes { lengths: Some(vec![4; 3]), ..sizes.clone() };
+    let (with, without) = (given.run::<Gru>(&full), given.run::<Gru>(&sizes));
+    assert_same_bits(&with.y, &without.y, || "y".into());
+    assert_same_bits(&with.dx, &without.dx, || "dx".into());
+    assert_near(&with, &without, 1e-13, "full lengths");
+}
+
+/// `Σ dy·y + Σ dstate·state`: a loss whose gradients are those of an outcome.
+fn loss<C: Cell>(sizes: &Sizes, given: &Given<f64>) -> f64 {
+    let outcome = given.run::<C>(sizes);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(&outcome.y, &given.dy)
+        + outcome.state.iter().zip(&given.dstate).map(|(state, dstate)| dot(state, dstate)).sum::<f64>()
+}
+
+#[test]
+fn stack_gradients_match_finite_differences_through_dropout_and_lengths() {
+    const STEP: f64 = 1e-5;
+    let sizes = Sizes {
+        dropout: 0.4,
+        lengths: Some(vec![2, 4, 3]),
+        inputs: 2,
+        hidden: 4,
+        ..Sizes::new(3, Directions::Both, (4, 3))
+    };
+    let mut given = Given::<f64>::new::<Lstm>(&sizes);
+    // The gradient of padding is 0, and so is its part of the loss.
+    let dropped = given.run::<Lstm>(&sizes);
+    let kept = given.run::<Lstm>(&Sizes { dropout: 0.0, ..sizes.clone() });
+    assert_ne!(dropped.y, kept.y);
+    let check = |given: &mut Given<f64>, place: fn(&mut Given<f64>) -> &mut Vec<f64>, gradient: &[f64]| {
+        for (i, gradient) in gradient.iter().enumerate() {
+            let value = place(given)[i];
+            place(given)[i] = value + STEP;
+            let above = loss::<Lstm>(&sizes, given);
+            place(given)[i] = value - STEP;
+            let difference = (above - loss::<Lstm>(&sizes, given)) / (2.0 * STEP);
+            place(given)[i] = value;
+            assert!((difference - gradient).abs() < 1e-7, "{i}: {gradient} is not {difference}");
+        }
+    };
+    let from_one = |gradient: &[f64]| gradient.iter().map(|gradient| gradient - 1.0).collect::<Vec<_>>();
+    check(&mut given, |given| &mut given.x, &dropped.dx);
+    check(&mut given, |given| &mut given.state[0], &dropped.dstate[0]);
+    check(&mut given, |given| &mut given.state[1], &dropped.dstate[1]);
+    check(&mut given, |given| &mut given.weights[0][0], &from_one(&dropped.dweights[0][0]));
+    check(&mut given, |given| &mut given.weights[1][1], &from_one(&dropped.dweights[1][1]));
+    check(&mut given, |given| &mut given.weights[3][2], &from_one(&dropped.dweights[3][2]));
+    check(&mut given, |given| &mut given.weights[5][3], &from_one(&dropped.dweights[5][3]));
+}
+
+#[test]
+fn stack_same_bits_in_any_pool_and_on_avx2_and_avx512() {
+    let sizes = Sizes {
+        hidden: 150,
+        inputs: 64,
+        dropout: 0.2,
+        lengths: Some((0..40).map(|at| 1 + at % 3).collect()),
+        ..Sizes::new(2, Directions::Both, (3, 40))
+    };
+    let given = Given::<f32>::new::<Gru>(&sizes);
+    let expected = given.run::<Gru>(&sizes);
+    each_pool(|threads| assert_eq!(given.run::<Gru>(&sizes), expected, "{threads} threads"));
+    let fused: Vec<Level> = Level::available().filter(|&level| level != Level::Portable).collect();
+    for pair in fused.windows(2) {
+        let [first, second] =
+            [pair[0], pair[1]].map(|level| Level::scoped(level, || given.run::<Gru>(&sizes)).unwrap());
+        assert_eq!(first, second, "{pair:?}");
+    }
+}
+
+#[test]
+fn stack_nothing_is_fine() {
+    for (steps, batch, hidden) in [(0, 3, 4), (3, 0, 4), (3, 2, 0)] {
+        let sizes = Sizes { hidden, ..Sizes::new(2, Directions::Both, (steps, batch)) };
+        let given = Given::<f32>::new::<Lstm>(&sizes);
+        let outcome = given.run::<Lstm>(&sizes);
+        assert_eq!((&outcome.state, &outcome.dstate), (&given.state, &given.dstate));
+        assert!(outcome.dx.iter().all(|&dx| dx == 0.0));
+    }
+    let none = SequenceShape { steps: usize::MAX, batch: 0 };
+    assert_eq!(Lengths::new(none, &[]).unwrap().rows(), 0);
+}
+
+fn name<T: std::fmt::Debug>(result: Result<T, Error>) -> &'static str {
+    match result.unwrap_err() {
+        Error::OutOfRange { argument, .. }
+        | Error::Length { argument, .. }
+        | Error::Overflow { argument } => argument,
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn stack_names_the_bad_argument() {
+    let shape = SequenceShape { steps: 3, batch: 2 };
+    for lengths in [&[1, 4][..], &[0, 3], &[3], &[1, 1, 1]] {
+        assert_eq!(name(Lengths::new(shape, lengths)), "lengths");
+    }
+    let mut lengths = Lengths::new(shape, &[1, 3]).unwrap();
+    assert_eq!(name(lengths.set(shape, &[0, 1])), "lengths");
+    assert_eq!(lengths, Lengths::new(shape, &[1, 3]).unwrap());
+
+    let sizes = Sizes { hidden: 4, ..Sizes::new(2, Directions::Both, (3, 2)) };
+    let (stack, given) = (sizes.stack::<Lstm>(), Given::<f32>::new::<Lstm>(&sizes));
+    let weights: Vec<_> = given.weights.iter().map(borrow).collect();
+    assert_eq!(name(stack.pack(&weights[1..])), "weights");
+    let swapped = [weights[2], weights[3], weights[0], weights[1]];
+    assert_eq!(name(stack.pack(&swapped)), "weights.input");
+    assert_eq!(name(Stack { layers: 0, ..stack }.pack::<f32>(&[])), "layers");
+    let mut packed = stack.pack(&weights).unwrap();
+    assert_eq!(name(packed.repack(&swapped)), "weights.input");
+    let huge = SequenceShape { steps: usize::MAX, batch: 2 };
+    assert_eq!(name(stack.tape_len(huge.into())), "shape");
+
+    let batch = SequenceBatch::from(shape);
+    let lens = [30, 32, 32, stack.tape_len(batch).unwrap(), stack.scratch_len::<f32>(batch), 48];
+    let names = ["x", "state.h", "state.c", "tape", "scratch", "y"];
+    for (wrong, expected) in names.into_iter().enumerate() {
+        let mut buffers = lens.map(|len| vec![7.0_f32; len]);
+        buffers[wrong].pop();
+        let [x, h, c, tape, scratch, y] = &mut buffers;
+        let refused = stack.forward(batch, x, &packed, LstmState { h, c }, tape, scratch, y);
+        assert_eq!(name(refused), expected);
+        assert!(buffers.iter().flatten().all(|&value| value == 7.0), "written although refused");
+    }
+    let mut buffers = lens.map(|len| vec![7.0_f32; len]);
+    let [x, h, c, tape, scratch, dy] = &mut buffers;
+    let other = Lengths::new(SequenceShape { steps: 4, batch: 2 }, &[1, 2]).unwrap();
+    let of_another = SequenceBatch { lengths: Some(&other), ..batch };
+    assert_eq!(name(stack.forward(of_another, x, &packed, LstmState { h, c }, tape, scratch, dy)), "lengths");
+    for dropout in [-0.1, 1.1, f64::NAN] {
+        let op = Stack { dropout, ..stack };
+        assert_eq!(name(op.forward(batch, x, &packed, LstmState { h, c }, tape, scratch, dy)), "dropout");
+    }
+    let one = Stack { layers: 1, ..stack };
+    assert_eq!(name(one.forward(batch, x, &packed, LstmState { h, c }, tape, scratch, dy)), "weights");
+
+    let mut dx = vec![7.0; 30];
+    let mut empty: [RecurrentGradients<'_, f32>; 4] = Default::default();
+    let mut backward = |dx: &mut [f32], layers: &mut [RecurrentGradients<'_, f32>]| {
+        let gradients = StackGradients { x: Some(dx), layers };
+        stack.backward(batch, (x, dy), &packed, tape, LstmState { h, c }, scratch, gradients)
+    };
+    assert_eq!(name(backward(&mut dx[1..], &mut empty)), "gradients.x");
+    assert_eq!(name(backward(&mut dx, &mut empty[1..])), "gradients.layers");
+    let mut more = [7.0; 30];
+    let mut fewer = [7.0; 30];
+    empty[1].x = Some(&mut fewer);
+    assert_eq!(name(backward(&mut dx, &mut empty)), "gradients.layers");
+    empty[1] = RecurrentGradients { input: Some(&mut more), ..RecurrentGradients::default() };
+    assert_eq!(name(backward(&mut dx, &mut empty)), "gradients.input");
+    assert!(dx.iter().all(|&dx| dx == 7.0), "written although refused");
+}
