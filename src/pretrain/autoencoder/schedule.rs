@@ -223,7 +223,7 @@ impl<T: Element> Parts<'_, T> {
     fn penalty(&mut self, net: Autoencoder, batch: usize, weights: AutoencoderWeights<'_, T>) -> f64 {
         self.square(net, weights);
         self.slopes.fill(T::zero());
-        <T as linear::Compiled>::column_sums(batch, self.h, self.slopes);
+        <T as linear::Compiled>::column_sums(batch, (self.h, self.slopes.len()), self.slopes, None);
         let terms = self.slopes.iter().zip(&*self.squares);
         let sum: f64 = terms.map(|(&slope, &square)| slope.to_f64() * square.to_f64()).sum();
         net.contraction * sum / batch as f64
@@ -248,7 +248,7 @@ impl<T: Element> Parts<'_, T> {
         let AutoencoderTensors { weights: dw, decoder: dd, hidden_bias: db, output_bias: dc } = gradient;
         let (added, overwritten) = (Start::Scaled(T::one()), Start::Scaled(T::zero()));
         let (h, y, products) = (&mut *self.h, &*self.y, &mut *self.products);
-        <T as linear::Compiled>::column_sums(batch, y, dc);
+        <T as linear::Compiled>::column_sums(batch, (y, dc.len()), dc, None);
         match (weights.decoder, dd) {
             (Some(decoder), Some(dd)) => {
                 let shape = net.decoder_backward_shape(batch);
@@ -271,7 +271,7 @@ impl<T: Element> Parts<'_, T> {
         let penalty = if net.contraction == 0.0 { 0.0 } else { self.contract(net, batch, weights, dw) };
         let pair = (&*self.dh, &*self.corrupted);
         multiply(net.weights_shape(batch), pair, added, None, self.products, dw);
-        <T as linear::Compiled>::column_sums(batch, self.dh, db);
+        <T as linear::Compiled>::column_sums(batch, (self.dh, db.len()), db, None);
         Ok(penalty)
     }
 

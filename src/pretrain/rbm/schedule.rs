@@ -228,7 +228,7 @@ impl<T: Element> Phases<'_, T> {
         let Some(sparsity) = op.sparsity else { return };
         let h = &mut self.hidden[..self.batch * op.rbm.hidden];
         self.hidden_sums.fill(T::zero());
-        <T as linear::Compiled>::column_sums(self.batch, h, self.hidden_sums);
+        <T as linear::Compiled>::column_sums(self.batch, (h, self.hidden_sums.len()), self.hidden_sums, None);
         let [target, cost, decay] = [sparsity.target, sparsity.cost, sparsity.decay].map(T::from_f64);
         let batch = T::from_f64(self.batch as f64);
         for (sum, q) in self.hidden_sums.iter_mut().zip(activity) {
@@ -246,13 +246,28 @@ impl<T: Element> Phases<'_, T> {
     fn sum(&mut self, rbm: Rbm, share: T) {
         let (data, model) = self.visible.split_at(self.batch * rbm.visible);
         self.visible_sums.fill(T::zero());
-        <T as linear::Compiled>::column_sums(model.len() / rbm.visible, model, self.visible_sums);
+        <T as linear::Compiled>::column_sums(
+            model.len() / rbm.visible,
+            (model, self.visible_sums.len()),
+            self.visible_sums,
+            None,
+        );
         for sum in self.visible_sums.iter_mut() {
             *sum = *sum * share;
         }
-        <T as linear::Compiled>::column_sums(self.batch, data, self.visible_sums);
+        <T as linear::Compiled>::column_sums(
+            self.batch,
+            (data, self.visible_sums.len()),
+            self.visible_sums,
+            None,
+        );
         self.hidden_sums.fill(T::zero());
-        <T as linear::Compiled>::column_sums(self.hidden.len() / rbm.hidden, self.hidden, self.hidden_sums);
+        <T as linear::Compiled>::column_sums(
+            self.hidden.len() / rbm.hidden,
+            (self.hidden, self.hidden_sums.len()),
+            self.hidden_sums,
+            None,
+        );
     }
 
     /// `c = kept·c + factor·Hᵀ·V`
