@@ -1,20 +1,27 @@
-//! `lstm/T<steps>B<batch>I<inputs>H<hidden>`, `gru/…`, `rnn/…`: forward for inference, forward that keeps what a backward
+//! `lstm/T<steps>B<batch>I<inputs>H<hidden>`, with `L<layers>` and `bi` behind it for a stack, `gru/…`, `rnn/…`: forward for inference, forward that keeps what a backward
 //! reads, and both with all gradients. Weights are packed anew in each, as after a step of an optimizer; `fwd_packed` is
 //! the forward of weights that stay.
 
 use std::hint::black_box;
 
 use steadygrad::recurrent::{
-    Gru, Lstm, LstmState, PackedRecurrent, RecurrentGradients, RecurrentWeights, Rnn, SequenceShape,
-    SequenceValues,
+    Directions, Gru, Lstm, LstmState, PackedRecurrent, RecurrentGradients, RecurrentWeights, Rnn,
+    SequenceShape, SequenceValues, Stack, StackGradients,
 };
 
 use crate::timing::{Bench, Work, normal};
 
 pub(crate) fn lstm_names() -> Vec<String> {
-    ["T35B20I650H650", "T128B64I256H256", "T256B1I128H128", "T784B32I1H128", "T35B20I1500H1500"]
-        .map(|shape| format!("lstm/{shape}"))
-        .to_vec()
+    [
+        "T35B20I650H650",
+        "T128B64I256H256",
+        "T256B1I128H128",
+        "T784B32I1H128",
+        "T35B20I1500H1500",
+        "T64B32I256H256L2bi",
+    ]
+    .map(|shape| format!("lstm/{shape}"))
+    .to_vec()
 }
 
 pub(crate) fn gru_names() -> Vec<String> {
@@ -22,23 +29,47 @@ pub(crate) fn gru_names() -> Vec<String> {
 }
 
 /// Sizes out of a name.
-fn parse(name: &str) -> Option<(SequenceShape, usize, usize)> {
+struct Sizes {
+    shape: SequenceShape,
+    inputs: usize,
+    hidden: usize,
+    layers: usize,
+    directions: Directions,
+}
+
+fn parse(name: &str) -> Option<Sizes> {
+    let (name, directions) = match name.strip_suffix("bi") {
+        Some(name) => (name, Directions::Both),
+        None => (name, Directions::One),
+    };
     let (steps, rest) = name.strip_prefix('T')?.split_once('B')?;
     let (batch, rest) = rest.split_once('I')?;
-    let (inputs, hidden) = rest.split_once('H')?;
+    let (inputs, rest) = rest.split_once('H')?;
+    let (hidden, layers) = rest.split_once('L').unwrap_or((rest, "1"));
     let shape = SequenceShape { steps: steps.parse().ok()?, batch: batch.parse().ok()? };
-    Some((shape, inputs.parse().ok()?, hidden.parse().ok()?))
+    let [inputs, hidden, layers] = [inputs, hidden, layers].map(|size| size.parse().ok());
+    Some(Sizes { shape, inputs: inputs?, hidden: hidden?, layers: layers?, directions })
 }
 
 pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
     let [cell, name] = *parts else { return None };
-    let (shape, inputs, hidden) = parse(name)?;
+    let sizes = parse(name)?;
+    let Sizes { shape, inputs, hidden, .. } = sizes;
     let cell = match cell {
         "lstm" => Cell::Lstm(Lstm { inputs, hidden, ..Lstm::default() }),
         "gru" => Cell::Gru(Gru { inputs, hidden, ..Gru::default() }),
         _ => Cell::Rnn(Rnn { inputs, hidden, ..Rnn::default() }),
     };
-    measure(bench, &parts.join("/"), Layer::new(cell, shape, inputs, hidden));
+    let workload = parts.join("/");
+    if sizes.layers == 1 && sizes.directions == Directions::One {
+        measure(bench, &workload, Layer::new(cell, shape, inputs, hidden));
+        return Some(());
+    }
+    match cell {
+        Cell::Lstm(op) => measure_stack(bench, &workload, (op, 4), &sizes, |h, c| LstmState { h, c }),
+        Cell::Gru(op) => measure_stack(bench, &workload, (op, 3), &sizes, |h, _| h),
+        Cell::Rnn(op) => measure_stack(bench, &workload, (op, 1), &sizes, |h, _| h),
+    }
     Some(())
 }
 
@@ -174,4 +205,73 @@ fn measure(bench: &Bench, workload: &str, mut layer: Layer) {
         layer.forward(black_box(&x));
         layer.backward(&x, black_box(&mut dx));
     });
+}
+
+/// As [`measure`], of several layers or both directions.
+fn measure_stack<L: steadygrad::recurrent::Layer>(
+    bench: &Bench,
+    workload: &str,
+    (layer, gates): (L, usize),
+    sizes: &Sizes,
+    state: for<'a> fn(&'a mut [f32], &'a mut [f32]) -> L::State<'a, f32>,
+) {
+    let &Sizes { shape, inputs, hidden, layers, directions } = sizes;
+    let stack = Stack { layers, directions, ..Stack::new(layer) };
+    let halves = if directions == Directions::Both { 2 } else { 1 };
+    let (rows, spread) = (shape.steps * shape.batch, 0.5 / (hidden as f32).sqrt());
+    let weights: Vec<[Vec<f32>; 4]> = (0..layers * halves)
+        .map(|at| {
+            let inputs = if at < halves { inputs } else { halves * hidden };
+            [gates * hidden * inputs, gates * hidden * hidden, gates * hidden, gates * hidden]
+                .map(|len| normal::<f32>(len).into_iter().map(|w| w * spread).collect())
+        })
+        .collect();
+    let borrowed: Vec<_> = weights.iter().map(borrow).collect();
+    let mut gradients: Vec<_> =
+        weights.iter().map(|each| each.each_ref().map(|weights| vec![0.0; weights.len()])).collect();
+    let mut packed = stack.pack(&borrowed).expect("a stack");
+    let batch = shape.into();
+    let mut tape = vec![0.0; stack.tape_len(batch).expect("a stack")];
+    let mut scratch = vec![0.0; stack.scratch_len::<f32>(batch)];
+    let states = layers * halves * shape.batch * hidden;
+    // Cells other than the LSTM's have no second state and take no part of this one.
+    let (mut h, mut c) = (vec![0.0; states], vec![0.0; states]);
+    let (x, dy): (Vec<f32>, Vec<f32>) = (normal(rows * inputs), normal(rows * halves * hidden));
+    let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
+    let parameters: usize = weights.iter().map(|[input, recurrent, ..]| input.len() + recurrent.len()).sum();
+    let work = |times: usize| Work { bytes: 0, flops: times * 2 * rows * parameters };
+    let (once, thrice) = (work(1), work(3));
+    for (direction, backward) in [("fwd", false), ("fwd_train", false), ("fwd+bwd", true)] {
+        bench.measure(workload, direction, "f32", if backward { thrice } else { once }, || {
+            packed.repack(&borrowed).unwrap();
+            h.fill(0.0);
+            c.fill(0.0);
+            let initial = state(&mut h, &mut c);
+            stack.forward(batch, black_box(&x), &packed, initial, &mut tape, &mut scratch, &mut y).unwrap();
+            if !backward {
+                return;
+            }
+            h.fill(0.0);
+            c.fill(0.0);
+            let mut layers: Vec<_> = gradients
+                .iter_mut()
+                .map(|each| {
+                    let [input, recurrent, input_bias, recurrent_bias] = each.each_mut().map(|gradient| {
+                        gradient.fill(0.0);
+                        Some(&mut gradient[..])
+                    });
+                    RecurrentGradients {
+                        input,
+                        recurrent,
+                        input_bias,
+                        recurrent_bias,
+                        ..RecurrentGradients::default()
+                    }
+                })
+                .collect();
+            let gradients = StackGradients { x: Some(black_box(&mut dx)), layers: &mut layers };
+            let dstate = state(&mut h, &mut c);
+            stack.backward(batch, (&x, &dy), &packed, &mut tape, dstate, &mut scratch, gradients).unwrap();
+        });
+    }
 }

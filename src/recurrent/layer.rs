@@ -27,6 +27,10 @@ pub trait Pass {
     fn sizes(&self) -> Sizes;
     /// Which way it goes.
     fn direction(&self) -> Direction;
+    /// The gate whose bias keeps the cell, and with which sign.
+    fn forget_gate(&self) -> Option<(usize, f64)> {
+        None
+    }
     /// The same cell elsewhere in a stack.
     #[must_use]
     fn placed(self, inputs: usize, direction: Direction) -> Self;

@@ -15,6 +15,7 @@ mod packed;
 pub mod rnn;
 mod sequence;
 mod stack;
+mod weights;
 
 pub use gru::{Gru, GruGates, GruReset};
 pub use layer::Layer;
@@ -24,3 +25,4 @@ pub use packed::{PackedRecurrent, RecurrentWeights};
 pub use rnn::{Rnn, RnnActivation};
 pub use sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues};
 pub use stack::{Directions, PackedStack, SequenceBatch, Stack, StackGradients};
+pub use weights::{KerasWeights, LayerWeights, OnnxWeights, RecurrentInit};

@@ -212,7 +212,7 @@ impl<L: Layer> Stack<L> {
             let to = if last { &mut *y } else { &mut *joined };
             let places = if last { batch.lengths } else { None };
             if last || self.joins() {
-                for (half, (_, own_y)) in halves.iter().enumerate() {
+                for (half, (_, own_y)) in halves.iter().take(count).enumerate() {
                     spread(places, &own_y[..rows * outputs], Columns::of(outputs, half, count), to);
                 }
             }

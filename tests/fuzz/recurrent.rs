@@ -1,23 +1,26 @@
 //! Recurrent layers: the cells of any bits against their references, and whole layers that keep their promises.
 
 use steadygrad::recurrent::{
-    Direction, Gru, GruGates, Lstm, LstmGates, LstmState, PackedRecurrent, RecurrentWeights, Rnn,
-    RnnActivation, SequenceShape,
+    Direction, Directions, Gru, GruGates, Lengths, Lstm, LstmGates, LstmState, LstmVariant, PackedRecurrent,
+    RecurrentGradients, RecurrentWeights, Rnn, RnnActivation, SequenceBatch, SequenceShape, Stack,
+    StackGradients,
 };
-use steadygrad::{Level, reference};
+use steadygrad::{Level, Philox, reference};
 
 use super::reader::{Bits, Reader, Tolerance, assert_close};
 
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    match reader.byte() % 6 {
+    match reader.byte() % 8 {
         0 => lstm::<f32>(&mut reader),
         1 => lstm::<f64>(&mut reader),
         2 => gru::<f32>(&mut reader),
         3 => gru::<f64>(&mut reader),
         4 => rnn::<f32>(&mut reader),
-        _ => rnn::<f64>(&mut reader),
+        5 => rnn::<f64>(&mut reader),
+        6 => stack::<f32>(&mut reader),
+        _ => stack::<f64>(&mut reader),
     }
 }
 
@@ -138,4 +141,73 @@ fn pack<T: Bits>(
         ..RecurrentWeights::default()
     })
     .expect("matching lengths")
+}
+
+/// A stack of any variant and lengths: within bounds, zero where there is padding, and refused where a length is.
+fn stack<T: Bits>(reader: &mut Reader<'_>) {
+    let lstm = Lstm {
+        inputs: reader.up_to(4),
+        hidden: reader.up_to(20),
+        projection: None,
+        variant: reader.pick(&[LstmVariant::Standard, LstmVariant::Peephole, LstmVariant::Coupled]),
+        direction: reader.pick(&[Direction::Forward, Direction::Backward]),
+    };
+    let op = Stack {
+        layers: 1 + reader.up_to(2),
+        directions: reader.pick(&[Directions::One, Directions::Both]),
+        dropout: f64::from(reader.byte()) / 255.0,
+        ..Stack::new(lstm)
+    };
+    let shape = SequenceShape { steps: reader.up_to(4), batch: reader.up_to(4) };
+    let halves = if op.directions == Directions::Both { 2 } else { 1 };
+    let gates = if lstm.variant == LstmVariant::Coupled { 3 } else { 4 };
+    let peepholes = if lstm.variant == LstmVariant::Peephole { 3 } else { 0 };
+    let lengths: Vec<usize> = (0..shape.batch).map(|_| reader.up_to(5)).collect();
+    let refused = lengths.iter().any(|&length| length == 0 || length > shape.steps);
+    let checked = Lengths::new(shape, &lengths);
+    assert_eq!(checked.is_err(), refused, "{lengths:?} of {shape:?}");
+    let weights: Vec<[Vec<T>; 3]> = (0..op.layers * halves)
+        .map(|at| {
+            let inputs = if at < halves { lstm.inputs } else { halves * lstm.hidden };
+            [gates * lstm.hidden * inputs, gates * lstm.hidden * lstm.hidden, peepholes * lstm.hidden]
+                .map(|len| reader.ordinaries(len))
+        })
+        .collect();
+    let borrowed: Vec<_> = weights
+        .iter()
+        .map(|[input, recurrent, peephole]| RecurrentWeights {
+            input,
+            recurrent,
+            peephole: (peepholes > 0).then_some(&peephole[..]),
+            ..RecurrentWeights::default()
+        })
+        .collect();
+    let packed = op.pack(&borrowed).expect("matching lengths");
+    let lengths_or_none = checked.as_ref().ok();
+    let dropout = Some(Philox { key: 1, counter: 0 });
+    let batch = SequenceBatch { shape, lengths: lengths_or_none, dropout };
+    let x: Vec<T> = reader.ordinaries(shape.steps * shape.batch * lstm.inputs);
+    let states = op.layers * halves * shape.batch * lstm.hidden;
+    let (mut h, mut c) = (vec![T::zero(); states], vec![T::zero(); states]);
+    let mut tape = vec![T::nan(); op.tape_len(batch).expect("a small shape")];
+    let mut scratch = vec![T::nan(); op.scratch_len::<T>(batch)];
+    let width = halves * lstm.hidden;
+    let mut y = vec![T::nan(); shape.steps * shape.batch * width];
+    let state = LstmState { h: &mut h, c: &mut c };
+    op.forward(batch, &x, &packed, state, &mut tape, &mut scratch, &mut y).expect("matching lengths");
+    for (row, y) in y.chunks(width.max(1)).enumerate() {
+        let padding = !refused && row / shape.batch >= lengths[row % shape.batch];
+        let bound = if padding { T::zero() } else { T::one() };
+        assert!(y.iter().all(|y| y.abs() <= bound), "an output beyond 1, or padding that is not 0: {op:?}");
+    }
+    let mut dx = vec![T::nan(); x.len()];
+    let mut layers: Vec<_> = borrowed.iter().map(|_| RecurrentGradients::default()).collect();
+    let gradients = StackGradients { x: Some(&mut dx), layers: &mut layers };
+    let dstate = LstmState { h: &mut h, c: &mut c };
+    op.backward(batch, (&x, &y), &packed, &mut tape, dstate, &mut scratch, gradients)
+        .expect("matching lengths");
+    for (row, dx) in dx.chunks(lstm.inputs.max(1)).enumerate() {
+        let padding = !refused && row / shape.batch >= lengths[row % shape.batch];
+        assert!(!padding || dx.iter().all(|&dx| dx == T::zero()), "a gradient of padding: {op:?}");
+    }
 }

@@ -213,6 +213,10 @@ impl Pass for Lstm {
         self.direction
     }
 
+    fn forget_gate(&self) -> Option<(usize, f64)> {
+        Some(if self.variant == LstmVariant::Coupled { (0, -1.0) } else { (1, 1.0) })
+    }
+
     fn placed(self, inputs: usize, direction: Direction) -> Self {
         Self { inputs, direction, ..self }
     }
