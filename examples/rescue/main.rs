@@ -3,6 +3,9 @@
 //! `cargo run --release --example rescue` trains the same deep network on handwritten digits with and without each
 //! remedy, prints what became of the gradients, and draws three pictures. `--help` lists what can be changed.
 
+#[path = "../shared/chart.rs"]
+mod chart;
+#[path = "../shared/digits.rs"]
 mod digits;
 mod network;
 mod norms;
