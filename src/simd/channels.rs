@@ -146,7 +146,6 @@ fn fold_runs<I: Isa, T: Element, const N: usize>(
 ) {
     let width = tiles[0].width;
     for channel in 0..width.div_ceil(inner) {
-        let about = splat::<I, f64>(isa, about[channel]);
         let (start, end) = (channel * inner, width.min((channel + 1) * inner));
         let mut runs = [&[] as &[T]; N];
         for n in 0..N {
@@ -154,39 +153,54 @@ fn fold_runs<I: Isa, T: Element, const N: usize>(
         }
         let slots = channel * F64_LANES..(channel + 1) * F64_LANES;
         let (first, second) = (&mut first[slots.clone()], &mut second[slots]);
-        let mut sums = [[load(isa, first), load(isa, second)], [splat(isa, 0.0); 2]];
-        let whole = (end - start) / FOLD_BLOCK * FOLD_BLOCK;
-        for at in (0..whole).step_by(FOLD_BLOCK) {
-            let mut x = [[splat(isa, 0.0); N]; 4];
-            for n in 0..N {
-                let block = widen(isa, &runs[n][at..at + FOLD_BLOCK]);
-                for k in 0..4 {
-                    x[k][n] = block[k];
-                }
-            }
-            for k in 0..4 {
-                sums[k % 2] = f(x[k], about, sums[k % 2]);
-            }
-        }
-        let rest = end - start - whole;
-        if rest > 0 {
-            let len = splat::<I, f64>(isa, rest as f64);
-            let mut x = [[splat(isa, 0.0); N]; 4];
-            for n in 0..N {
-                let block = widen_partial(isa, &runs[n][whole..]);
-                for k in 0..4 {
-                    x[k][n] = block[k];
-                }
-            }
-            for k in 0..rest.div_ceil(F64_LANES) {
-                let indices: I::F64 = load(isa, &INDICES[k * F64_LANES..]);
-                x[k][0] = indices.lt(len).select(x[k][0], about);
-                sums[k % 2] = f(x[k], about, sums[k % 2]);
-            }
-        }
-        (sums[0][0] + sums[1][0]).store_into(first);
-        (sums[0][1] + sums[1][1]).store_into(second);
+        let sums = [load(isa, first), load(isa, second)];
+        let sums = fold_run(isa, runs, splat(isa, about[channel]), sums, f);
+        sums[0].store_into(first);
+        sums[1].store_into(second);
     }
+}
+
+/// Adds the elements of `N` slices of the same length to two sums, as [`fold_channels`] does.
+#[inline(always)]
+pub(crate) fn fold_run<I: Isa, T: Element, const N: usize>(
+    isa: I,
+    runs: [&[T]; N],
+    about: I::F64,
+    sums: [I::F64; 2],
+    f: &impl Fn([I::F64; N], I::F64, [I::F64; 2]) -> [I::F64; 2],
+) -> [I::F64; 2] {
+    let mut sums = [sums, [splat(isa, 0.0); 2]];
+    let len = runs[0].len();
+    let whole = len / FOLD_BLOCK * FOLD_BLOCK;
+    for at in (0..whole).step_by(FOLD_BLOCK) {
+        let mut x = [[splat(isa, 0.0); N]; 4];
+        for n in 0..N {
+            let block = widen(isa, &runs[n][at..at + FOLD_BLOCK]);
+            for k in 0..4 {
+                x[k][n] = block[k];
+            }
+        }
+        for k in 0..4 {
+            sums[k % 2] = f(x[k], about, sums[k % 2]);
+        }
+    }
+    let rest = len - whole;
+    if rest > 0 {
+        let len = splat::<I, f64>(isa, rest as f64);
+        let mut x = [[splat(isa, 0.0); N]; 4];
+        for n in 0..N {
+            let block = widen_partial(isa, &runs[n][whole..]);
+            for k in 0..4 {
+                x[k][n] = block[k];
+            }
+        }
+        for k in 0..rest.div_ceil(F64_LANES) {
+            let indices: I::F64 = load(isa, &INDICES[k * F64_LANES..]);
+            x[k][0] = indices.lt(len).select(x[k][0], about);
+            sums[k % 2] = f(x[k], about, sums[k % 2]);
+        }
+    }
+    [sums[0][0] + sums[1][0], sums[0][1] + sums[1][1]]
 }
 
 /// A channel's sum out of what [`fold_channels`] has added up.
