@@ -213,7 +213,7 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
         P: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
         F: Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
     {
-        let (width, inner, lanes) = (self.tiles[0].width, self.inner, T::Vector::<I>::LANES);
+        let (width, inner) = (self.tiles[0].width, self.inner);
         let [row] = rows_from::<T, N, 1>(&self.tiles, row);
         let [first, second] = self.sums;
         for channel in 0..width.div_ceil(inner) {
@@ -225,51 +225,76 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
             let (start, end) = (channel * inner, width.min((channel + 1) * inner));
             let slots = channel * F64_LANES..(channel + 1) * F64_LANES;
             let (first, second) = (&mut first[slots.clone()], &mut second[slots]);
-            let mut sums = [[load(isa, first), load(isa, second)], [splat(isa, 0.0); 2]];
-            let mut at = start;
-            while at < end {
-                let count = FOLD_BLOCK.min(end - at);
-                let mut prepared = [[splat(isa, T::zero()); M]; 4];
-                for part in 0..4 {
-                    // Two vectors of sixteen lanes make the block; the others are not used then.
-                    let from = at + part * lanes % FOLD_BLOCK;
-                    let mut x = [splat(isa, T::zero()); N];
-                    for n in 0..N {
-                        x[n] = if count == FOLD_BLOCK {
-                            load(isa, &row[n][from..])
-                        } else {
-                            load_to_end(isa, &row[n][..end], from)
-                        };
-                    }
-                    prepared[part] = (self.prepare)(x, of_channel);
-                }
-                let mut x = [[splat(isa, 0.0); M]; 4];
-                for m in 0..M {
-                    let all = [prepared[0][m], prepared[1][m], prepared[2][m], prepared[3][m]];
-                    let wide = T::widen(isa, all);
-                    for k in 0..4 {
-                        x[k][m] = wide[k];
-                    }
-                }
-                if count < FOLD_BLOCK {
-                    let len = splat::<I, f64>(isa, count as f64);
-                    for k in 0..4 {
-                        let alive = load::<I, f64>(isa, &INDICES[k * F64_LANES..]).lt(len);
-                        x[k][0] = alive.select(x[k][0], about);
-                        for m in 1..M {
-                            x[k][m] = alive.select(x[k][m], splat(isa, 0.0));
-                        }
-                    }
-                }
-                for k in 0..4 {
-                    sums[k % 2] = (self.f)(x[k], about, sums[k % 2]);
-                }
-                at += count;
+            let mut runs = [&[] as &[T]; N];
+            for n in 0..N {
+                runs[n] = &row[n][start..end];
             }
-            (sums[0][0] + sums[1][0]).store_into(first);
-            (sums[0][1] + sums[1][1]).store_into(second);
+            let sums = [load(isa, first), load(isa, second)];
+            let prepare = super::inlined(
+                #[inline(always)]
+                |x| (self.prepare)(x, of_channel),
+            );
+            let sums = fold_run(isa, runs, about, sums, (prepare, &self.f));
+            sums[0].store_into(first);
+            sums[1].store_into(second);
         }
     }
+}
+
+/// Adds what `prepare` makes of the elements of `N` slices of the same length to two sums, as [`Fold`] does.
+#[inline(always)]
+pub(crate) fn fold_run<I: Isa, T: Element, const N: usize, const M: usize>(
+    isa: I,
+    runs: [&[T]; N],
+    about: I::F64,
+    sums: [I::F64; 2],
+    (prepare, f): (
+        impl Fn([T::Vector<I>; N]) -> [T::Vector<I>; M],
+        impl Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
+    ),
+) -> [I::F64; 2] {
+    let (lanes, len) = (T::Vector::<I>::LANES, runs[0].len());
+    let mut sums = [sums, [splat(isa, 0.0); 2]];
+    let mut at = 0;
+    while at < len {
+        let count = FOLD_BLOCK.min(len - at);
+        let mut prepared = [[splat(isa, T::zero()); M]; 4];
+        for part in 0..4 {
+            // Two vectors of sixteen lanes make the block; the others are not used then.
+            let from = at + part * lanes % FOLD_BLOCK;
+            let mut x = [splat(isa, T::zero()); N];
+            for n in 0..N {
+                x[n] = if count == FOLD_BLOCK {
+                    load(isa, &runs[n][from..])
+                } else {
+                    load_to_end(isa, runs[n], from)
+                };
+            }
+            prepared[part] = prepare(x);
+        }
+        let mut x = [[splat(isa, 0.0); M]; 4];
+        for m in 0..M {
+            let wide = T::widen(isa, [prepared[0][m], prepared[1][m], prepared[2][m], prepared[3][m]]);
+            for k in 0..4 {
+                x[k][m] = wide[k];
+            }
+        }
+        if count < FOLD_BLOCK {
+            let len = splat::<I, f64>(isa, count as f64);
+            for k in 0..4 {
+                let alive = load::<I, f64>(isa, &INDICES[k * F64_LANES..]).lt(len);
+                x[k][0] = alive.select(x[k][0], about);
+                for m in 1..M {
+                    x[k][m] = alive.select(x[k][m], splat(isa, 0.0));
+                }
+            }
+        }
+        for k in 0..4 {
+            sums[k % 2] = f(x[k], about, sums[k % 2]);
+        }
+        at += count;
+    }
+    [sums[0][0] + sums[1][0], sums[0][1] + sums[1][1]]
 }
 
 /// `0, 1, 2, …`: which of a block's lanes hold elements.

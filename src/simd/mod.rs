@@ -22,13 +22,13 @@ use core::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::Element;
 
-pub(crate) use channels::{Fold, STRIP, STRIP_RUNS, Slots, Tile, map_channels, total_of_channel};
+pub(crate) use channels::{Fold, STRIP, STRIP_RUNS, Slots, Tile, fold_run, map_channels, total_of_channel};
 pub use level::Level;
 pub(crate) use level::{Active, dispatch};
 pub(crate) use products::{Products, Source, map_products, sum_products};
 pub(crate) use slices::{
     APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
-    load_partial, map, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
+    load_partial, map, map_ahead, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
 pub(crate) use tile::{Left, MatrixMut, Right, multiply_tile, transpose_block};
 pub(crate) use zip::zip;

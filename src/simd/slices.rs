@@ -189,6 +189,8 @@ pub(crate) fn map<I: Isa, T: Element>(isa: I, data: InOut<'_, T>, f: impl Fn(T::
             |_, x| f(x),
             #[inline(always)]
             |_, _, x| f(x),
+            #[inline(always)]
+            |_| (),
         );
     }
 }
@@ -216,6 +218,8 @@ pub(crate) fn map2<I: Isa, T: Element>(
             |at, x| f(Vector::load(isa, a.wrapping_add(at)), x),
             #[inline(always)]
             |at, len, x| f(Vector::load_partial(isa, a.wrapping_add(at), len), x),
+            #[inline(always)]
+            |_| (),
         );
     }
 }
@@ -247,6 +251,59 @@ pub(crate) fn map3<I: Isa, T: Element>(
             |at, len, x| {
                 let a = Vector::load_partial(isa, a.wrapping_add(at), len);
                 f(a, Vector::load_partial(isa, b.wrapping_add(at), len), x)
+            },
+            #[inline(always)]
+            |_| (),
+        );
+    }
+}
+
+/// `output[i] = f(others[..][i], input[i])`, while the same place `ahead` elements on is asked for, to be read and to be
+/// written: for parts of a tensor that are in cache already, when what follows them is not.
+///
+/// The prefetchers of a core follow the reads of one pass, but not that the next pass writes elsewhere.
+///
+/// # Panics
+/// Where the lengths differ.
+#[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "one walk: its obligation covers the reads")]
+pub(crate) fn map_ahead<I: Isa, T: Element, const N: usize>(
+    isa: I,
+    ahead: usize,
+    others: [&[T]; N],
+    data: InOut<'_, T>,
+    f: impl Fn([T::Vector<I>; N], T::Vector<I>) -> T::Vector<I>,
+) {
+    for other in others {
+        assert_eq!(other.len(), data.len);
+    }
+    let InOut { input, output, .. } = data;
+    let zero = splat(isa, T::zero());
+    // SAFETY: the others are as long as the data, within which `walk` stays.
+    unsafe {
+        walk(
+            isa,
+            &data,
+            #[inline(always)]
+            |at, x| {
+                let mut values = [zero; N];
+                for k in 0..N {
+                    values[k] = Vector::load(isa, others[k].as_ptr().wrapping_add(at));
+                }
+                f(values, x)
+            },
+            #[inline(always)]
+            |at, len, x| {
+                let mut values = [zero; N];
+                for k in 0..N {
+                    values[k] = Vector::load_partial(isa, others[k].as_ptr().wrapping_add(at), len);
+                }
+                f(values, x)
+            },
+            #[inline(always)]
+            |at| {
+                isa.prefetch(input.wrapping_add(at + ahead));
+                isa.prefetch(output.wrapping_add(at + ahead));
             },
         );
     }
@@ -301,7 +358,8 @@ pub(crate) fn combine<I: Isa, T: Element, const N: usize, const M: usize>(
     }
 }
 
-/// Calls `full(at, input[at..])` for each whole vector and `partial(at, len, …)` for what is left, and stores.
+/// Calls `full(at, input[at..])` for each whole vector and `partial(at, len, …)` for what is left, and stores; through the
+/// caches, `touch(at)` comes first.
 ///
 /// # Safety
 /// `full` and `partial` read nothing past `at + LANES` and `at + len` of slices as long as the data.
@@ -311,6 +369,7 @@ unsafe fn walk<I: Isa, T: Element>(
     data: &InOut<'_, T>,
     full: impl Fn(usize, T::Vector<I>) -> T::Vector<I>,
     partial: impl Fn(usize, usize, T::Vector<I>) -> T::Vector<I>,
+    touch: impl Fn(usize),
 ) {
     let lanes = T::Vector::<I>::LANES;
     let InOut { input, output, len, store, .. } = *data;
@@ -342,6 +401,7 @@ unsafe fn walk<I: Isa, T: Element>(
         isa.fence();
     } else {
         while at + lanes <= len {
+            touch(at);
             // SAFETY: a whole vector is left of the input.
             let x = unsafe { Vector::load(isa, input.wrapping_add(at)) };
             // SAFETY: a whole vector is left of the output.

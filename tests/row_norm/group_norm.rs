@@ -306,6 +306,27 @@ fn group_norm_output_has_mean_0_and_variance_1() {
 }
 
 #[test]
+fn group_norm_measures_about_any_first_value() {
+    // Sums about the first value must not lose the deviation, however far that is from the mean.
+    for first in [0.0, 1e4, -3e7, 1e30, f32::MIN_POSITIVE] {
+        for inner in [33, 100_000] {
+            let mut batch = Batch::<f32>::new(1, shape(1, 1, inner), 3);
+            batch.x[0] = first;
+            let (mean, rstd) = reference::group_norm_measure(&widen(&batch.x), batch.norm.eps);
+            each_level(|level| {
+                let measured = batch.run(0);
+                let (mean, rstd) = (measured.mean[0] / mean - 1.0, measured.rstd[0] / rstd - 1.0);
+                assert!(mean.abs() < 1e-9 && rstd.abs() < 1e-9, "{mean} {rstd} of {first} at {level}");
+            });
+        }
+    }
+    let mut same = Batch::<f32>::new(1, shape(2, 3, 50), 3);
+    same.x.fill(0.1);
+    let Results { mean, rstd, .. } = same.run(0);
+    assert_eq!((mean[1], rstd[1]), (f64::from(0.1_f32), 1.0 / same.norm.eps.sqrt()));
+}
+
+#[test]
 fn group_norm_backward_is_orthogonal_to_ones_and_to_the_output() {
     let mut batch = Batch::<f64>::new(2, shape(3, 6, 43), 3);
     batch.norm.eps = 0.0;

@@ -2,9 +2,11 @@
 
 use crate::Element;
 use crate::norm::layer_norm::Deviation;
-use crate::norm::rows::{Gradients, Mean, Measured, RowGradient, Rule, Weights, row_sums, sums_of_group};
+use crate::norm::rows::{
+    self, Gradients, Mean, Measured, RowGradient, Rule, Weights, row_sums, sums_of_group,
+};
 use crate::parallel::{Offset, Rows};
-use crate::simd::{self, Isa, Kernel};
+use crate::simd::{self, InOut, Isa, Kernel};
 
 /// `dx` of each row, and the sums for γ and β added to `sums`.
 pub(super) struct Backward<'a, T> {
@@ -52,18 +54,18 @@ fn backward_row<I: Isa, T: Element>(
         let gamma = weights.affine.gamma(channel);
         of_row = [of_row[0] + gamma * sum, of_row[1] + gamma * moment];
     }
+    let ahead = rows::ahead(x.len());
     let of_row = RowGradient::<T>::new::<Deviation>(measured, of_row, x.len());
     let channels = x.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner));
     for (channel, ((x, dy), dx)) in channels.enumerate() {
         let gamma = T::from_f64(weights.affine.gamma(channel));
-        simd::combine(
+        simd::map_ahead(
             isa,
-            [x, dy],
-            [dx],
+            ahead,
+            [dy],
+            InOut::new(x, dx),
             #[inline(always)]
-            |[x, dy]: [T::Vector<I>; 2]| {
-                [of_row.input(dy * gamma, Deviation::centre(x, of_row.mean) * of_row.rstd)]
-            },
+            |[dy], x: T::Vector<I>| of_row.input(dy * gamma, Deviation::centre(x, of_row.mean) * of_row.rstd),
         );
     }
 }

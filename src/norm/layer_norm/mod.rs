@@ -1,7 +1,7 @@
 //! Layer normalisation: each row to mean 0 and variance 1, then a gain and a shift an element.
 //!
-//! Ba, Kiros & Hinton 2016. A row is read once from memory and measured, mean first, while it is in cache; `f32` rows are
-//! measured in `f64`.
+//! Ba, Kiros & Hinton 2016. A row is read once from memory, measured, and normalised while it is in cache. Sums are `f64`:
+//! about the first element for `f32`, in two passes, mean first, for `f64`.
 
 mod kernel;
 pub mod reference;
@@ -145,7 +145,7 @@ impl LayerNorm {
     /// | `saved`           | `rows · cols` of `x`, `rows` of the others | read: of the forward              |
     /// | `scratch`         | at least [`backward_scratch_len`](Self::backward_scratch_len) | overwritten; not looked at where no parameter's gradient is asked for |
     /// | `gradients.input` | `rows · cols` | overwritten                                                    |
-    /// | `gradients.gamma` | `cols`        | accumulated: four rows in the element type, these sums in `f64` |
+    /// | `gradients.gamma` | `cols`        | accumulated: two rows in the element type, these sums in `f64`  |
     /// | `gradients.beta`  | `cols`        | accumulated, as γ's                                            |
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Mean, Measured, Rule, Weights};
+use super::{Mean, Measured, Rule, Weights, ahead};
 use crate::Element;
 use crate::norm::Affine;
 use crate::parallel::{self, Offset, Rows, row_block};
@@ -43,7 +43,7 @@ impl<T: Element, R: Rule> Kernel for Forward<'_, T, R> {
 /// Elements of a channel below which streaming stores do not pay: the fence and the parts of a vector at both ends.
 const STREAMED: usize = 1024;
 
-/// `y = (x − mean) · rstd · γ + β` for a row.
+/// `y = (x − mean) · rstd · γ + β` for a row; the next is on its way from memory meanwhile.
 #[inline(always)]
 fn normalise<I: Isa, T: Element, R: Rule>(
     isa: I,
@@ -58,6 +58,7 @@ fn normalise<I: Isa, T: Element, R: Rule>(
     );
     let Weights { affine: Affine { gamma, beta }, inner, .. } = weights;
     if inner > 1 && (gamma.is_some() || beta.is_some()) {
+        let ahead = ahead(row.len());
         // Streaming stores want whole lines.
         let mut row = if inner < STREAMED { row.cached() } else { row };
         for channel in 0..row.len() / inner {
@@ -66,38 +67,50 @@ fn normalise<I: Isa, T: Element, R: Rule>(
             let gamma = gamma.map_or(T::one(), |gamma| gamma[channel]);
             let beta = simd::splat(isa, beta.map_or(T::zero(), |beta| beta[channel]));
             let gamma = simd::splat(isa, gamma);
-            simd::map(
+            simd::map_ahead(
                 isa,
+                ahead,
+                [],
                 segment,
                 #[inline(always)]
-                |x| hat(x).mul_add(gamma, beta),
+                |[], x| hat(x).mul_add(gamma, beta),
             );
         }
         return;
     }
+    let ahead = ahead(row.len());
     match (gamma, beta) {
-        (None, None) => simd::map(isa, row, hat),
-        (Some(gamma), None) => simd::map2(
+        (None, None) => simd::map_ahead(
             isa,
-            gamma,
+            ahead,
+            [],
             row,
             #[inline(always)]
-            |gamma, x| hat(x) * gamma,
+            |[], x| hat(x),
         ),
-        (None, Some(beta)) => simd::map2(
+        (Some(gamma), None) => simd::map_ahead(
             isa,
-            beta,
+            ahead,
+            [gamma],
             row,
             #[inline(always)]
-            |beta, x| hat(x) + beta,
+            |[gamma], x| hat(x) * gamma,
         ),
-        (Some(gamma), Some(beta)) => simd::map3(
+        (None, Some(beta)) => simd::map_ahead(
             isa,
-            gamma,
-            beta,
+            ahead,
+            [beta],
             row,
             #[inline(always)]
-            |gamma, beta, x| hat(x).mul_add(gamma, beta),
+            |[beta], x| hat(x) + beta,
+        ),
+        (Some(gamma), Some(beta)) => simd::map_ahead(
+            isa,
+            ahead,
+            [gamma, beta],
+            row,
+            #[inline(always)]
+            |[gamma, beta], x| hat(x).mul_add(gamma, beta),
         ),
     }
 }

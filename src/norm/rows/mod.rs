@@ -1,7 +1,6 @@
 //! What norms of contiguous rows share: the passes over a row while it is in cache, and the sums for γ and β.
 //!
-//! A row is measured in two passes, mean first, so nothing cancels; the differences from the mean, which `f64` holds
-//! and `f32` may not, are taken in two steps.
+//! The mean is an `f64`, which an `f32` may not hold: the differences from it are taken in two steps.
 
 mod backward;
 mod forward;
@@ -60,4 +59,10 @@ impl<T> Weights<'_, T> {
         let len = cols / self.inner;
         Self { affine: self.affine.part(row % self.groups * len, len), ..*self }
     }
+}
+
+/// How far ahead a pass over a row that is in cache asks for elements: a row, while that and the next stay in the
+/// first-level cache.
+pub(super) fn ahead(cols: usize) -> usize {
+    cols.min(4096)
 }

@@ -3,7 +3,7 @@
 use super::Measure;
 use crate::Element;
 use crate::norm::layer_norm::Deviation;
-use crate::norm::rows::{Mean, Measured, Rule};
+use crate::norm::rows::{self, Mean, Measured, Rule};
 use crate::parallel::{Offset, Rows};
 use crate::simd::{self, InOut, Isa, Kernel, Vector};
 use crate::stats::unit_norm::UnitNorm;
@@ -60,11 +60,13 @@ impl<T: Element> Kernel for Forward<'_, T> {
             data = rest;
             let Unit { mean, size } = measure.of(isa, unit.input());
             let (mean, [one, two]) = (Mean::new(mean), size.divide_in_two::<T>(gain_of(gain, at)));
-            simd::map(
+            simd::map_ahead(
                 isa,
+                rows::ahead(width),
+                [],
                 unit,
                 #[inline(always)]
-                |v: T::Vector<I>| Deviation::centre(v, mean) * one * two,
+                |[], v: T::Vector<I>| Deviation::centre(v, mean) * one * two,
             );
         }
     }

@@ -29,6 +29,28 @@ impl StripMoments {
     }
 }
 
+/// The value about which the sums of a channel or a row are taken: its first, or 0.
+#[inline(always)]
+pub(crate) fn about_first<T: Element>(first: T) -> f64 {
+    // About an infinity nothing would be left of the sums, also of how they are infinite.
+    if first.is_finite() { first.to_f64() } else { 0.0 }
+}
+
+/// Adds `x − about` and its square to the two sums.
+#[inline(always)]
+pub(crate) fn add_deviation<V: Vector>([x]: [V; 1], about: V, [sum, squares]: [V; 2]) -> [V; 2] {
+    let deviation = x - about;
+    [sum + deviation, deviation.mul_add(deviation, squares)]
+}
+
+/// (mean, Σ(x − mean)²) from both sums over `count` values.
+#[inline(always)]
+pub(crate) fn moments_of_sums(about: f64, [sum, squares]: [f64; 2], count: f64) -> (f64, f64) {
+    let squares = squares - sum * (sum / count);
+    // Rounding may leave less than nothing; NaN stays.
+    (about + sum / count, if squares < 0.0 { 0.0 } else { squares })
+}
+
 /// Moments of each channel of a tile that has elements.
 pub(super) struct OfTile<'a, T> {
     pub(super) inner: usize,
@@ -42,8 +64,7 @@ impl<T: Element> Kernel for OfTile<'_, T> {
         let Self { inner, tile } = self;
         let mut about = [0.0; STRIP];
         for (about, &first) in about.iter_mut().zip(tile.row(0).iter().step_by(inner)) {
-            // About an infinity nothing would be left of the sums, also of how they are infinite.
-            *about = if first.is_finite() { first.to_f64() } else { 0.0 };
+            *about = about_first(first);
         }
         let mut sums = [[0.0; STRIP]; 2];
         let fold = simd::Fold {
@@ -56,25 +77,16 @@ impl<T: Element> Kernel for OfTile<'_, T> {
                 #[inline(always)]
                 |x: [T::Vector<I>; 1], _: [T::Vector<I>; 0]| x,
             ),
-            f: simd::inlined(
-                #[inline(always)]
-                |[x]: [I::F64; 1], about: I::F64, [sum, squares]: [I::F64; 2]| {
-                    let deviation = x - about;
-                    [sum + deviation, deviation.mul_add(deviation, squares)]
-                },
-            ),
+            f: add_deviation,
         };
         fold.run(isa);
         let channels = tile.width().div_ceil(inner);
         let each = tile.rows() * (tile.width() / channels);
-        let (count, mut mean, mut m2) = (each as f64, about, [0.0; STRIP]);
+        let (count, mut mean, mut m2) = (each as f64, [0.0; STRIP], [0.0; STRIP]);
         for channel in 0..channels {
             let sum = simd::total_of_channel(isa, inner, &sums[0], channel);
             let squares = simd::total_of_channel(isa, inner, &sums[1], channel);
-            mean[channel] += sum / count;
-            let squares = squares - sum * (sum / count);
-            // Rounding may leave less than nothing; NaN stays.
-            m2[channel] = if squares < 0.0 { 0.0 } else { squares };
+            (mean[channel], m2[channel]) = moments_of_sums(about[channel], [sum, squares], count);
         }
         StripMoments { count: each as u64, mean, m2 }
     }

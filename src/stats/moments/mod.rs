@@ -3,7 +3,7 @@
 //! Chan, Golub and `LeVeque` 1979, "Updating formulae and a pairwise algorithm for computing sample variances". A block of
 //! values is summed about its first one in `f64`, in one pass; blocks merge by a tree that only depends on the shape.
 
-mod kernel;
+pub(crate) mod kernel;
 pub mod reference;
 
 use core::ops::Range;
