@@ -14,8 +14,8 @@ use steadygrad::norm::batch_norm::{
 };
 use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
 use steadygrad::optim::{
-    Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
-    Spread,
+    Adadelta, Adagrad, Adam, Clipped, Gradients, Lamb, Lars, Lion, Momentum, NAdam, Optimizer, RAdam,
+    RmsProp, Sgd, Spread,
 };
 use steadygrad::recurrent::{
     Lstm, LstmState, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
@@ -145,6 +145,8 @@ fn clip_and_step<T: Element>() {
         &Adam { amsgrad: true, ..Adam::adamw() },
         &Adadelta::default(),
         &Adagrad::default(),
+        &Lamb { weight_decay: 0.1, ..Lamb::default() },
+        &Lars { weight_decay: 0.1, ..Lars::default() },
         &Lion::default(),
         &NAdam::default(),
         &RAdam::default(),

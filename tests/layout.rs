@@ -42,6 +42,8 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("optim/adadelta", Kind::Leaf),
     ("optim/adagrad", Kind::Leaf),
     ("optim/adam", Kind::Leaf),
+    ("optim/lamb", Kind::Leaf),
+    ("optim/lars", Kind::Leaf),
     ("optim/lion", Kind::Leaf),
     ("optim/nadam", Kind::Leaf),
     ("optim/radam", Kind::Leaf),

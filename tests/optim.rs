@@ -6,6 +6,8 @@ mod optim {
     mod adagrad;
     mod adam;
     mod clipped;
+    mod lamb;
+    mod lars;
     mod lion;
     mod nadam;
     mod radam;

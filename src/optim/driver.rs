@@ -6,6 +6,7 @@ use crate::clip::clip_norm::kernel::Factor;
 use crate::parallel;
 use crate::shape::{check_len, check_range};
 use crate::simd::{self, Active, Isa, Kernel, Vector};
+use crate::stats::norm_partial;
 use crate::tensors::{List, ListMut, TASK, check_same_lengths};
 use crate::{Element, Error};
 
@@ -16,6 +17,19 @@ pub(super) enum Scale {
     LeaveOut,
     /// This, where 0 times infinity is NaN.
     Times(f64),
+}
+
+impl Scale {
+    /// The 2-norm of a tensor's gradient times this, as `(m, e)`: `m · 2^e`.
+    pub(super) fn norm<T: Element>(self, grad: &[T]) -> (f64, i32) {
+        match self {
+            Self::LeaveOut => (0.0, 0),
+            Self::Times(scale) => {
+                let (m, e) = norm_partial::scaled_norm(grad);
+                (m * scale, e)
+            }
+        }
+    }
 }
 
 /// A step whose lists fit each other.
@@ -149,13 +163,59 @@ pub(super) fn run<T: Element, const N: usize>(
     intake: Intake<T>,
     rule: impl Rule<T, N>,
 ) {
-    let active = Active::current();
     let mut lists = step.state.iter_mut();
-    let state: [ListMut<'_, '_, T>; N] =
-        core::array::from_fn(|_| lists.next().map(|list| ListMut::new(list)).unwrap_or_default());
-    let lists = (ListMut::new(step.params), List::new(step.grads), state);
-    parallel::for_each(lists, TASK, |(params, grads, state)| {
+    let state = core::array::from_fn(|_| lists.next().map(|list| ListMut::new(list)).unwrap_or_default());
+    walk(ListMut::new(step.params), List::new(step.grads), state, intake, rule);
+}
+
+fn walk<'a, T: Element, const N: usize>(
+    params: ListMut<'_, '_, T>,
+    grads: List<'a, T, &'a [T]>,
+    state: [ListMut<'_, '_, T>; N],
+    intake: Intake<T>,
+    rule: impl Rule<T, N>,
+) {
+    let active = Active::current();
+    parallel::for_each((params, grads, state), TASK, |(params, grads, state)| {
         simd::dispatch(active, Walk { intake, rule, params, grads, state });
+    });
+}
+
+/// One tensor of a step.
+#[derive(Debug)]
+pub(super) struct Tensor<'a, T, const N: usize> {
+    pub(super) param: &'a mut [T],
+    pub(super) grad: &'a [T],
+    pub(super) state: [&'a mut [T]; N],
+}
+
+impl<T: Element, const N: usize> Tensor<'_, T, N> {
+    /// Applies `rule` to all elements, in one pass.
+    pub(super) fn update(self, intake: Intake<T>, rule: impl Rule<T, N>) {
+        let mut state = self.state.map(|tensor| [tensor]);
+        let state = state.each_mut().map(|list| ListMut::new(list));
+        walk(ListMut::new(&mut [self.param]), List::new(&[self.grad]), state, intake, rule);
+    }
+}
+
+/// Calls `f` for each tensor, several at a time: for optimizers that look at a whole tensor before they write it.
+/// `f` may itself share a large one among threads.
+pub(super) fn for_each_tensor<T: Element, const N: usize>(
+    step: Step<'_, '_, '_, '_, T>,
+    f: impl Fn(Tensor<'_, T, N>) + Sync,
+) {
+    let elements: usize = step.params.iter().map(|param| param.len()).sum();
+    let tensors_of_a_task = (step.params.len().saturating_mul(TASK) / elements.max(1)).max(1);
+    let mut lists = step.state.iter_mut();
+    let state: [&mut [&mut [T]]; N] =
+        core::array::from_fn(|_| lists.next().map(|list| &mut **list).unwrap_or_default());
+    parallel::for_each((step.params, step.grads, state), tensors_of_a_task, |(params, grads, state)| {
+        let mut state = state.map(|list| list.iter_mut());
+        for (param, grad) in params.iter_mut().zip(grads) {
+            let state =
+                state.each_mut().map(|list| list.next().map(|tensor| &mut **tensor).unwrap_or_default());
+            f(Tensor { param, grad, state });
+        }
     });
 }
 

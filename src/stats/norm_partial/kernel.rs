@@ -10,9 +10,9 @@ use crate::simd::{self, Isa, Kernel, Vector};
 const LEAST_SQUARES: f64 = 1e-290;
 
 /// Adds the blocks of a tensor to a partial.
-pub(super) struct Accumulate<'a, T> {
-    pub(super) x: &'a [T],
-    pub(super) partial: &'a mut NormPartial,
+pub(crate) struct Accumulate<'a, T> {
+    pub(crate) x: &'a [T],
+    pub(crate) partial: &'a mut NormPartial,
 }
 
 impl<T: Element> Kernel for Accumulate<'_, T> {
@@ -43,7 +43,7 @@ impl<T: Element> Kernel for Norm2<'_, T> {
             let (square, exponent) = sum_of_squares(isa, self.x);
             return (num_traits::Float::sqrt(square), exponent / 2);
         }
-        let mut partial = NormPartial::zero(Order::Two);
+        let mut partial = NormPartial::NOTHING;
         Accumulate { x: self.x, partial: &mut partial }.run(isa);
         partial.scaled_norm()
     }

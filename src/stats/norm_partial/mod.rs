@@ -102,6 +102,9 @@ impl NormPartial {
         Ok(Self::zero(Order::new(p)?))
     }
 
+    /// The 2-norm of nothing.
+    pub(crate) const NOTHING: Self = Self::zero(Order::Two);
+
     const fn zero(order: Order) -> Self {
         Self { order, sum: ExactSum::ZERO, largest: 0.0, has_nan: false, has_infinity: false }
     }
@@ -126,7 +129,7 @@ impl NormPartial {
         Ok(())
     }
 
-    fn join(&mut self, other: &Self) {
+    pub(crate) fn join(&mut self, other: &Self) {
         self.sum.merge(&other.sum);
         self.largest = self.largest.max(other.largest);
         self.has_nan |= other.has_nan;
@@ -239,6 +242,16 @@ pub fn norm<T: Element>(tensors: &[&[T]], p: f64) -> Result<f64, Error> {
     let mut partial = NormPartial::new(p)?;
     partial.add_list(tensors);
     Ok(partial.norm())
+}
+
+/// The 2-norm of a tensor as `(m, e)`: `m · 2^e`, which `f64` need not hold.
+pub(crate) fn scaled_norm<T: Element>(x: &[T]) -> (f64, i32) {
+    if x.len() <= NormPartial::BLOCK {
+        return simd::dispatch(Active::current(), kernel::Norm2 { x });
+    }
+    let mut partial = NormPartial::NOTHING;
+    partial.add(x);
+    partial.scaled_norm()
 }
 
 compiled_once! {
