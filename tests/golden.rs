@@ -13,6 +13,7 @@ mod golden {
     pub(crate) mod regularize;
     pub(crate) mod residual;
     pub(crate) mod row_norm;
+    pub(crate) mod schedule;
 }
 
 #[test]
@@ -37,6 +38,11 @@ fn golden_row_norm() {
 fn golden_optim() {
     golden::optim::check::<f64>();
     golden::optim::check::<f32>();
+}
+
+#[test]
+fn golden_schedule() {
+    golden::schedule::check();
 }
 
 #[test]

@@ -48,6 +48,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("optim/nadam", Kind::Leaf),
     ("optim/radam", Kind::Leaf),
     ("optim/rms_prop", Kind::Leaf),
+    ("optim/schedule", Kind::Composition),
     ("optim/sgd", Kind::Leaf),
     ("random", Kind::Composition),
     ("random/philox", Kind::Leaf),

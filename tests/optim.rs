@@ -12,6 +12,7 @@ mod optim {
     mod nadam;
     mod radam;
     mod rms_prop;
+    mod schedule;
     mod sgd;
     pub(crate) mod subject;
 }

@@ -1,7 +1,7 @@
 //! Optimizers: from gradients to the next parameters, in one pass over each tensor.
 //!
 //! An optimizer is a small `Copy` struct of hyper-parameters; what it keeps between steps lies in slices of the caller:
-//! see [`Optimizer::step`]. [`Clipped`] clips the gradients on the way.
+//! see [`Optimizer::step`]. [`Clipped`] clips the gradients on the way, and [`schedule`] has learning rates.
 
 pub mod adadelta;
 pub mod adagrad;
@@ -15,6 +15,7 @@ pub mod nadam;
 pub mod radam;
 pub mod reference;
 pub mod rms_prop;
+pub mod schedule;
 pub mod sgd;
 
 pub use adadelta::Adadelta;
