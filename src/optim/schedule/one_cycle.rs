@@ -108,7 +108,7 @@ impl Schedule for OneCycle {
         let share = if end > start { (done - start) / (end - start) } else { 1.0 };
         Ok(match self.anneal {
             Anneal::Cosine => along_cosine(from, to, share),
-            Anneal::Linear => from + (to - from) * share,
+            Anneal::Linear => from * (1.0 - share) + to * share,
         })
     }
 }
