@@ -117,6 +117,9 @@ fn clip_and_step<T: Element>() {
     assert_none("ClipNorm", || {
         norm.clip(&mut [&mut grads]).unwrap();
     });
+    assert_none("ClipNorm of another exponent", || {
+        ClipNorm { p: 3.0, ..norm }.clip(&mut [&mut grads]).unwrap();
+    });
     assert_none("ClipNorm::measure", || {
         norm.measure(&[&grads]).unwrap();
     });
