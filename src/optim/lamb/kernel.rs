@@ -89,8 +89,8 @@ pub(super) fn average<T: Element>(
     Norms { weights: partials.weights.scaled_norm(), update: partials.update.scaled_norm() }
 }
 
-/// Elements whose update is held at a time, to be squared: 8 or 16 KiB, a part of the first cache.
-const CHUNK: usize = 2048;
+/// Elements whose update is held at a time, to be squared: 2 or 4 KiB, which a tensor of 64 elements fills with zeros too.
+const CHUNK: usize = 512;
 
 struct Averages<'a, T> {
     intake: Intake<T>,
