@@ -5,13 +5,13 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use steadygrad::Level;
 use steadygrad::optim::{
-    Adadelta, Adagrad, Adam, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd, Spread,
-    WeightDecay,
+    Adadelta, Adagrad, Adam, Gradients, Lamb, Lars, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
+    Spread, WeightDecay,
 };
 use steadygrad::reference::adam::{self, Coefficients};
 use steadygrad::reference::optim::{coupled_decay, decoupled_decay};
 use steadygrad::reference::sgd::{self, State};
-use steadygrad::reference::{adadelta, adagrad, lion, nadam, radam, rms_prop};
+use steadygrad::reference::{adadelta, adagrad, lamb, lars, lion, nadam, radam, rms_prop};
 
 const LEN: usize = 65_536;
 
@@ -105,6 +105,27 @@ fn lion_step(c: &mut Criterion) {
     });
 }
 
+fn lars_step(c: &mut Criterion) {
+    let op = Lars { lr: 1e-2, weight_decay: 1e-4, ..Lars::default() };
+    // A tensor of one element a time: its norms are magnitudes.
+    let with = lars::Coefficients { lr: 1e-2, momentum: 0.9, trust: 1e-3, decay: 1e-4 };
+    bench(c, "lars_step", &[("lars", &op)], |g, p, [v, ..]| {
+        let mut state = [lars::State { w: *p, v: *v }];
+        lars::lars(&mut state, &[g], with);
+        [lars::State { w: *p, v: *v }] = state;
+    });
+}
+
+fn lamb_step(c: &mut Criterion) {
+    let op = Lamb { lr: 1e-5, weight_decay: 0.01, ..Lamb::default() };
+    // A tensor of one element a time: its norms are magnitudes.
+    bench(c, "lamb_step", &[("lamb", &op)], |g, p, [m, v, u]| {
+        let mut state = [lamb::State { p: *p, m: *m, v: *v, u: *u }];
+        lamb::lamb(&mut state, &[g], WITH, 0.01, [0.0, f32::INFINITY], STEP as i32);
+        [lamb::State { p: *p, m: *m, v: *v, u: *u }] = state;
+    });
+}
+
 fn rms_prop_step(c: &mut Criterion) {
     let op = RmsProp { lr: 1e-5, ..RmsProp::default() };
     let centred = RmsProp { spread: Spread::Variance, momentum: 0.9, ..op };
@@ -154,6 +175,8 @@ criterion_group!(
     sgd_step,
     adam_step,
     lion_step,
+    lars_step,
+    lamb_step,
     rms_prop_step,
     adagrad_step,
     adadelta_step,

@@ -12,7 +12,7 @@ fn norm_partial_forward(c: &mut Criterion) {
     let mut group = c.benchmark_group("stats/norm_partial_forward");
     group.throughput(Throughput::Elements(LEN as u64));
     let x: Vec<f32> = (0..LEN).map(|i| (i % 1000) as f32 / 512.0 - 1.0).collect();
-    for (name, p) in [("1", 1.0), ("2", 2.0), ("infinity", f64::INFINITY)] {
+    for (name, p) in [("1", 1.0), ("2", 2.0), ("infinity", f64::INFINITY), ("3", 3.0)] {
         for level in Level::available() {
             group.bench_function(BenchmarkId::new(level.name(), format!("{name}/{LEN}")), |b| {
                 Level::scoped(level, || b.iter(|| stats::norm(&[black_box(&x)], p).unwrap())).unwrap();

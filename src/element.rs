@@ -111,6 +111,8 @@ pub(crate) mod compiled {
         + crate::optim::adadelta::Compiled
         + crate::optim::adagrad::Compiled
         + crate::optim::adam::Compiled
+        + crate::optim::lamb::Compiled
+        + crate::optim::lars::Compiled
         + crate::optim::lion::Compiled
         + crate::optim::nadam::Compiled
         + crate::optim::radam::Compiled

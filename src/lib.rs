@@ -101,6 +101,8 @@ pub mod reference {
     pub use crate::optim::adadelta::reference as adadelta;
     pub use crate::optim::adagrad::reference as adagrad;
     pub use crate::optim::adam::reference as adam;
+    pub use crate::optim::lamb::reference as lamb;
+    pub use crate::optim::lars::reference as lars;
     pub use crate::optim::lion::reference as lion;
     pub use crate::optim::nadam::reference as nadam;
     pub use crate::optim::radam::reference as radam;

@@ -17,8 +17,8 @@ use steadygrad::norm::{
     SpectralState, WeightGradients, WeightNorm, WeightStandardization,
 };
 use steadygrad::optim::{
-    Adadelta, Adagrad, Adam, Clipped, Gradients, Lion, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd,
-    Spread,
+    Adadelta, Adagrad, Adam, Clipped, Gradients, Lamb, Lars, Lion, Momentum, NAdam, Optimizer, RAdam,
+    RmsProp, Sgd, Spread,
 };
 use steadygrad::pretrain::{
     Autoencoder, AutoencoderTensors, AutoencoderWeights, ContrastiveDivergence, Corruption, Rbm, RbmState,
@@ -125,6 +125,9 @@ fn clip_and_step<T: Element>() {
     assert_none("ClipNorm", || {
         norm.clip(&mut [&mut grads]).unwrap();
     });
+    assert_none("ClipNorm of another exponent", || {
+        ClipNorm { p: 3.0, ..norm }.clip(&mut [&mut grads]).unwrap();
+    });
     assert_none("ClipNorm::measure", || {
         norm.measure(&[&grads]).unwrap();
     });
@@ -153,6 +156,8 @@ fn clip_and_step<T: Element>() {
         &Adam { amsgrad: true, ..Adam::adamw() },
         &Adadelta::default(),
         &Adagrad::default(),
+        &Lamb { weight_decay: 0.1, ..Lamb::default() },
+        &Lars { weight_decay: 0.1, ..Lars::default() },
         &Lion::default(),
         &NAdam::default(),
         &RAdam::default(),

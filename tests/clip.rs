@@ -69,7 +69,7 @@ fn check_norm<T: Element>(op: ClipNorm, before: &[Vec<T>]) {
 
 fn norm_at_every_length<T: Element>() {
     for rule in [ClipRule::Exact, TORCH] {
-        for p in [1.0, 2.0, f64::INFINITY] {
+        for p in [1.0, 2.0, f64::INFINITY, 0.5, 3.0] {
             for len in common::lengths() {
                 for max_norm in [0.5, 1e9] {
                     let op = ClipNorm { max_norm, p, rule, ..ClipNorm::default() };
@@ -135,6 +135,101 @@ fn clip_norm_forward_gradients_of_every_magnitude_have_a_norm() {
         let report = clip(with_max(6e-200), &mut grads).unwrap();
         assert!((report.scale - 0.5).abs() < 1e-12 && (grads[0][7] / 5e-201 - 1.0).abs() < 1e-12);
     });
+}
+
+#[test]
+fn clip_norm_forward_of_any_exponent_clips_every_magnitude() {
+    each_level(|_| {
+        for (p, root) in [(0.5, 144.0 * 144.0), (3.0, 144.0_f64.cbrt()), (1.5, 144.0_f64.powf(1.0 / 1.5))] {
+            for rule in [ClipRule::Exact, TORCH] {
+                let op = ClipNorm { p, rule, max_norm: root, ..ClipNorm::default() };
+                for value in [1e25_f32, 3e38] {
+                    let mut grads = vec![vec![value; 100], vec![-value; 44]];
+                    clip(op, &mut grads).unwrap();
+                    assert!(
+                        grads.iter().flatten().all(|g| (g.abs() - 1.0).abs() < 1e-6),
+                        "{:?}",
+                        grads[0][0]
+                    );
+                }
+                for value in [1e200_f64, 1e300] {
+                    let mut grads = vec![vec![value; 100], vec![-value; 44]];
+                    clip(op, &mut grads).unwrap();
+                    assert!(
+                        grads.iter().flatten().all(|g| (g.abs() - 1.0).abs() < 1e-12),
+                        "{:?}",
+                        grads[0][0]
+                    );
+                }
+            }
+            for value in [1e-25, 1e-200] {
+                let op = ClipNorm { p, max_norm: 0.5 * value * root, ..ClipNorm::default() };
+                let mut grads = vec![vec![value; 144]];
+                let report = clip(op, &mut grads).unwrap();
+                assert!((report.scale - 0.5).abs() < 1e-12 && (grads[0][7] / value - 0.5).abs() < 1e-12);
+            }
+        }
+    });
+}
+
+/// Scaling by a power of two changes no digit: a clipped gradient is the same whatever its length was, and clips with its
+/// limit.
+fn scale_does_not_matter<T: Element>(before: &[Vec<T>], op: ClipNorm, power: i32) {
+    let factor = 2.0_f64.powi(power);
+    let by = |list: &[Vec<T>], factor: f64| -> Vec<Vec<T>> {
+        list.iter().map(|x| x.iter().map(|&x| x * T::from_f64(factor)).collect()).collect()
+    };
+    let clipped = |list: &[Vec<T>], max_norm: f64| {
+        let mut list = list.to_vec();
+        let report = clip(ClipNorm { max_norm, ..op }, &mut list).unwrap();
+        (report.scale, list)
+    };
+    let (scale, once) = clipped(before, op.max_norm);
+    let (_, with_limit) = clipped(&by(before, factor), op.max_norm * factor);
+    let (other, longer) = clipped(&by(before, factor), op.max_norm);
+    // Other norms go through a logarithm, whose rounding scales with nothing.
+    let is_exact = [1.0, 2.0, f64::INFINITY].contains(&op.p);
+    let assert_same = |a: &[Vec<T>], b: &[Vec<T>]| {
+        for (&a, &b) in a.iter().flatten().zip(b.iter().flatten()) {
+            let allowed = if is_exact { 0.0 } else { 2.0 * ulp::<T>(b.to_f64()) + 1e-12 * b.to_f64().abs() };
+            assert!((a.to_f64() - b.to_f64()).abs() <= allowed, "{a:?} is not {b:?}: {op:?}, {factor}");
+        }
+    };
+    assert_same(&with_limit, &by(&once, factor));
+    if scale < 1.0 && other < 1.0 {
+        assert_same(&longer, &once);
+    }
+}
+
+proptest! {
+    #[test]
+    fn clip_norm_forward_does_not_depend_on_scale(
+        lengths in prop::collection::vec(0..300_usize, 0..6),
+        power in -30..30_i32,
+        max_norm in 0.1..10.0_f64,
+        p in prop::sample::select(vec![1.0, 2.0, f64::INFINITY, 0.5, 3.0]),
+    ) {
+        let op = ClipNorm { max_norm, p, ..ClipNorm::default() };
+        scale_does_not_matter(&tensors::<f32>(&lengths, 1.0), op, power);
+        scale_does_not_matter(&tensors::<f64>(&lengths, 1.0), op, power);
+    }
+
+    #[test]
+    fn clip_norm_forward_of_any_exponent_twice_is_once(
+        lengths in prop::collection::vec(0..300_usize, 1..6),
+        max_norm in 1e-3..1e3_f64,
+        p in 0.1..8.0_f64,
+    ) {
+        let op = ClipNorm { max_norm, p, ..ClipNorm::default() };
+        let mut once = tensors::<f32>(&lengths, 1.0);
+        clip(op, &mut once).unwrap();
+        let mut twice = once.clone();
+        let report = clip(op, &mut twice).unwrap();
+        prop_assert!(report.norm <= max_norm * (1.0 + 1e-6));
+        for (once, twice) in once.iter().zip(&twice) {
+            assert_same_bits(once, twice, || format!("{op:?}"));
+        }
+    }
 }
 
 #[test]
@@ -379,7 +474,7 @@ fn clip_norm_names_the_bad_argument() {
     for max_norm in [-1.0, f64::NAN, f64::NEG_INFINITY] {
         assert_eq!(refused(with_max(max_norm)), "max_norm");
     }
-    for p in [0.0, -2.0, f64::NAN] {
+    for p in [0.0, -2.0, 1e-7, f64::NAN] {
         assert_eq!(refused(ClipNorm { p, ..ClipNorm::default() }), "p");
     }
     for eps in [-1e-6, f64::NAN, f64::INFINITY] {

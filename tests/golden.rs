@@ -16,6 +16,7 @@ mod golden {
     pub(crate) mod regularize;
     pub(crate) mod residual;
     pub(crate) mod row_norm;
+    pub(crate) mod schedule;
     pub(crate) mod weight_norm;
 }
 
@@ -47,6 +48,11 @@ fn golden_weight_norm() {
 fn golden_optim() {
     golden::optim::check::<f64>();
     golden::optim::check::<f32>();
+}
+
+#[test]
+fn golden_schedule() {
+    golden::schedule::check();
 }
 
 #[test]

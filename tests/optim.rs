@@ -6,10 +6,13 @@ mod optim {
     mod adagrad;
     mod adam;
     mod clipped;
+    mod lamb;
+    mod lars;
     mod lion;
     mod nadam;
     mod radam;
     mod rms_prop;
+    mod schedule;
     mod sgd;
     pub(crate) mod subject;
 }

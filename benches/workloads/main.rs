@@ -60,12 +60,20 @@ const FAMILIES: &[(&str, Family)] = &[
     ("clip_value", (Vec::new, clip::run)),
     ("softmax_ce", (softmax_ce::names, softmax_ce::run)),
     ("sgdm", (optim::names, optim::run)),
+    ("adam", (Vec::new, optim::run)),
+    ("adamw", (Vec::new, optim::run)),
+    ("lion", (Vec::new, optim::run)),
+    ("lars", (Vec::new, optim::run)),
+    ("lamb", (Vec::new, optim::run)),
     ("clip+sgdm", (Vec::new, optim::run)),
     ("rbm_pcd", (pretrain::names, pretrain::run)),
     ("lstm", (recurrent::lstm_names, recurrent::run)),
     ("gru", (recurrent::gru_names, recurrent::run)),
     ("rnn", (Vec::new, recurrent::run)),
     ("step", (step::names, step::run)),
+    ("clip+adam", (Vec::new, optim::run)),
+    ("clip+adamw", (Vec::new, optim::run)),
+    ("clip+lion", (Vec::new, optim::run)),
 ];
 
 fn main() {

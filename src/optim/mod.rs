@@ -1,24 +1,29 @@
 //! Optimizers: from gradients to the next parameters, in one pass over each tensor.
 //!
 //! An optimizer is a small `Copy` struct of hyper-parameters; what it keeps between steps lies in slices of the caller:
-//! see [`Optimizer::step`]. [`Clipped`] clips the gradients on the way.
+//! see [`Optimizer::step`]. [`Clipped`] clips the gradients on the way, and [`schedule`] has learning rates.
 
 pub mod adadelta;
 pub mod adagrad;
 pub mod adam;
 mod clipped;
 mod driver;
+pub mod lamb;
+pub mod lars;
 pub mod lion;
 pub mod nadam;
 pub mod radam;
 pub mod reference;
 pub mod rms_prop;
+pub mod schedule;
 pub mod sgd;
 
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::Adam;
 pub use clipped::Clipped;
+pub use lamb::Lamb;
+pub use lars::Lars;
 pub use lion::Lion;
 pub use nadam::NAdam;
 pub use radam::RAdam;

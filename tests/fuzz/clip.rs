@@ -110,7 +110,7 @@ fn norm<T: Element>(x: &[T]) -> f64 {
 fn clip_norm<T: Bits>(reader: &mut Reader<'_>) {
     let op = ClipNorm {
         max_norm: parameter(reader),
-        p: reader.pick(&[1.0, 2.0, f64::INFINITY, 0.0]),
+        p: reader.pick(&[1.0, 2.0, f64::INFINITY, 0.0, 0.5, 3.0]),
         rule: reader.pick(&[ClipRule::Exact, ClipRule::Torch { eps: 1e-6 }]),
         non_finite: policy(reader),
     };

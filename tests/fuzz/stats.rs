@@ -43,7 +43,7 @@ fn moments<T: Bits>(reader: &mut Reader<'_>) {
 }
 
 fn norm_partial<T: Bits>(reader: &mut Reader<'_>) {
-    let p = reader.pick(&[1.0, 2.0, f64::INFINITY]);
+    let p = reader.pick(&[1.0, 2.0, f64::INFINITY, 0.5, 3.0, 40.0]);
     let tensors: Vec<Vec<T>> = (0..reader.up_to(5))
         .map(|_| {
             let len = reader.up_to(200);

@@ -15,6 +15,7 @@ pub(crate) fn check<T: Element>() {
         }
         match case.op() {
             "clip_norm" => clip_norm(&case, &mut grads),
+            "clip_each" => clip_each(&case, &mut grads),
             "clip_value" => clip_value(&case, &mut grads),
             op => panic!("nothing is called {op}"),
         }
@@ -25,13 +26,24 @@ fn has_infinity(case: &Case) -> bool {
     case.input_lists::<f64>("grads").iter().flatten().any(|g| g.is_infinite())
 }
 
-fn clip_norm<T: Element>(case: &Case, grads: &mut [Vec<T>]) {
-    let op = ClipNorm {
+fn norm_of(case: &Case) -> ClipNorm {
+    ClipNorm {
         max_norm: case.float("max_norm"),
         p: case.float("p"),
         rule: ClipRule::Torch { eps: case.float("torch_eps") },
         non_finite: NonFinite::Propagate,
-    };
+    }
+}
+
+fn clip_each<T: Element>(case: &Case, grads: &mut [Vec<T>]) {
+    let mut slices: Vec<&mut [T]> = grads.iter_mut().map(Vec::as_mut_slice).collect();
+    let report = norm_of(case).clip_each(&mut slices).expect("valid");
+    case.compare_within("norm", &[T::from_f64(report.norm)], &case.expected("norm"), tolerance::GOLDEN);
+    compare_grads(case, grads);
+}
+
+fn clip_norm<T: Element>(case: &Case, grads: &mut [Vec<T>]) {
+    let op = norm_of(case);
     let finite = grads.iter().flatten().all(|g| g.is_finite());
     let mut slices: Vec<&mut [T]> = grads.iter_mut().map(Vec::as_mut_slice).collect();
     let report = op.clip(&mut slices).expect("valid");

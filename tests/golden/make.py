@@ -292,11 +292,16 @@ def clips():
              ([torch.tensor([3e200, 4e200]), torch.ones(1)], True),
              ([torch.tensor([1.0, INF]), torch.ones(2)], True), ([torch.ones(2), torch.tensor([NAN, 1.0])], True)]
     for grads, special in lists:
-        for p in (1.0, 2.0, INF):
-            for max_norm in (0.5, 100.0, 0.0):
+        for p, limits in ((1.0, (0.5, 100.0, 0.0)), (2.0, (0.5, 100.0, 0.0)), (INF, (0.5, 100.0, 0.0)),
+                          (0.5, (0.5, 1e4)), (3.0, (0.5, 100.0))):
+            for max_norm in limits:
                 norm, after = clipped(grads, lambda ps: torch.nn.utils.clip_grad_norm_(ps, max_norm, norm_type=p))
                 yield case("clip_norm", dict(max_norm=max_norm, p=p, torch_eps=1e-6), dict(grads=grads),
                            dict(norm=norm.double(), grads=after), special=special)
+    for p in (0.5, 2.0, 3.0):
+        pairs = [clipped([grad], lambda ps: torch.nn.utils.clip_grad_norm_(ps, 2.0, norm_type=p)) for grad in ordinary]
+        yield case("clip_each", dict(max_norm=2.0, p=p, torch_eps=1e-6), dict(grads=ordinary),
+                   dict(norm=max(norm for norm, _ in pairs), grads=[after[0] for _, after in pairs]))
     special = [torch.tensor([INF, -INF, NAN, 0.0, -0.0, 0.5, -0.5])]
     for grads, is_special in ((ordinary, False), (special, True)):
         for limit in (0.5, 0.0, INF):
@@ -419,6 +424,7 @@ def optimizers():
         state = largest if amsgrad else moments
         for given in (dict(), dict(betas=(0.8, 0.95), eps=1e-3), dict(weight_decay=0.1)):
             yield optimizer("adam", O.Adam, base | given | dict(amsgrad=amsgrad), state)
+        yield optimizer("adam", O.Adam, base | dict(weight_decay=0.1, amsgrad=amsgrad), state, max_norm=0.5)
         yield optimizer("adamw", O.AdamW, base | dict(weight_decay=0.1, amsgrad=amsgrad), state)
         yield optimizer("adamw", O.AdamW, base | dict(weight_decay=0.1, amsgrad=amsgrad), state, max_norm=0.5)
 
@@ -426,6 +432,9 @@ def optimizers():
     for given in (no, dict(weight_decay=0.1), dict(weight_decay=0.1, decoupled_weight_decay=True)):
         yield optimizer("nadam", O.NAdam, base | given | dict(momentum_decay=4e-3), moments)
         yield optimizer("radam", O.RAdam, base | given, moments)
+        if given["weight_decay"]:
+            yield optimizer("nadam", O.NAdam, base | given | dict(momentum_decay=4e-3), moments, max_norm=0.5)
+            yield optimizer("radam", O.RAdam, base | given, moments, max_norm=0.5)
     yield optimizer("nadam", O.NAdam, base | no | dict(betas=(0.5, 0.99), momentum_decay=0.1), moments, max_norm=0.5)
     yield optimizer("radam", O.RAdam, base | no | dict(betas=(0.5, 0.99)), moments, max_norm=0.5)
 
@@ -443,6 +452,129 @@ def optimizers():
         given = dict(lr=1.0, rho=0.9, eps=1e-6, weight_decay=decay)
         state = [("square", "square_avg"), ("delta", "acc_delta")]
         yield optimizer("adadelta", O.Adadelta, given, state, max_norm=0.5 if decay else None)
+
+    for decoupled in (False, True):
+        for decay, max_norm in ((0.0, None), (0.1, None), (0.1, 0.5)):
+            # A binary fraction: a thousand equal steps add up what f32 rounds of any other.
+            given = dict(lr=1 / 1024, betas=(0.9, 0.99), weight_decay=decay, decoupled_weight_decay=decoupled)
+            yield optimizer("lion", Lion, given, [("mean", "mean")], max_norm)
+    for decay, max_norm in ((0.0, None), (0.1, None), (0.1, 0.5)):
+        given = dict(lr=1.0, momentum=0.9, trust=0.001, weight_decay=decay)
+        yield optimizer("lars", Lars, given, [("velocity", "velocity")], max_norm)
+        given = dict(lr=0.01, betas=(0.9, 0.999), eps=1e-6, weight_decay=decay)
+        yield optimizer("lamb", Lamb, given, [("first", "first"), ("second", "second")], max_norm)
+
+
+# Optimizers that PyTorch lacks, as their papers write them.
+class Paper(torch.optim.Optimizer):
+    """One tensor; `steps` counts from 1, and every state begins with zeros."""
+    def __init__(self, params, **given):
+        super().__init__(params, given)
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self):
+        self.steps += 1
+        (group,) = self.param_groups
+        (weight,) = group["params"]
+        state = self.state[weight]
+        for name in self.names:
+            state.setdefault(name, torch.zeros_like(weight))
+        self.update(weight, weight.grad, state, group)
+
+
+class Lion(Paper):
+    """Chen et al. 2023, algorithm 2; coupled decay as PyTorch's SGD has it."""
+    names = ["mean"]
+
+    def update(self, weight, g, state, given):
+        (beta1, beta2), lr, decay, m = given["betas"], given["lr"], given["weight_decay"], state["mean"]
+        if not given["decoupled_weight_decay"]:
+            g, decay = g + decay * weight, 0.0
+        direction = torch.sign(beta1 * m + (1 - beta1) * g)
+        weight -= lr * (direction + decay * weight)
+        m.copy_(beta2 * m + (1 - beta2) * g)
+
+
+class Lars(Paper):
+    """You, Gitman & Ginsburg 2017, algorithm 1."""
+    names = ["velocity"]
+
+    def update(self, weight, g, state, given):
+        decay, velocity = given["weight_decay"], state["velocity"]
+        local = given["trust"] * weight.norm() / (g.norm() + decay * weight.norm())
+        velocity.copy_(given["momentum"] * velocity + given["lr"] * local * (g + decay * weight))
+        weight -= velocity
+
+
+class Lamb(Paper):
+    """You et al. 2020, algorithm 2, where φ is the identity."""
+    names = ["first", "second"]
+
+    def update(self, weight, g, state, given):
+        (beta1, beta2), m, v = given["betas"], state["first"], state["second"]
+        m.copy_(beta1 * m + (1 - beta1) * g)
+        v.copy_(beta2 * v + (1 - beta2) * g * g)
+        r = (m / (1 - beta1**self.steps)) / (torch.sqrt(v / (1 - beta2**self.steps)) + given["eps"])
+        update = r + given["weight_decay"] * weight
+        weight -= given["lr"] * weight.norm() / update.norm() * update
+
+
+# --------------------------------------------------------------------------------------------------- schedules
+def rates(op, steps, make, parameters):
+    """The learning rate of each step, where step 1 is before the first call of `scheduler.step`."""
+    opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=parameters.get("lr", 1.0))
+    scheduler, rates = make(opt), []
+    for step in range(1, steps + 1):
+        rates.append(float(opt.param_groups[0]["lr"]))
+        if step < steps:
+            opt.step()
+            scheduler.step()
+    return case(op, parameters, {}, dict(lr=rates))
+
+
+def schedules():
+    S = torch.optim.lr_scheduler
+    yield rates("constant", 5, lambda opt: S.LambdaLR(opt, lambda _: 1.0), dict(lr=0.1))
+    for start, end, steps in ((0.25, 1.0, 7), (1.0, 0.0, 10), (1 / 3, 1.0, 1)):
+        yield rates("linear", 14, lambda opt: S.LinearLR(opt, start, end, steps),
+                    dict(lr=0.1, start_factor=start, end_factor=end, steps=steps))
+    for floor, steps in ((0.0, 12), (0.01, 5), (0.05, 1)):
+        yield rates("cosine", 30, lambda opt: S.CosineAnnealingLR(opt, steps, floor), dict(lr=0.1, floor=floor, steps=steps))
+    for gamma in (0.9, 1.0, 1.1):
+        yield rates("exponential", 20, lambda opt: S.ExponentialLR(opt, gamma), dict(lr=0.1, gamma=gamma))
+    for every in (1, 3, 30):
+        yield rates("step_decay", 20, lambda opt: S.StepLR(opt, every, 0.5), dict(lr=0.1, gamma=0.5, every=every))
+    for steps in (1, 2, 10, 33):
+        for rise in (0.0, 0.3, 0.5, 1.0):
+            for anneal in ("cos", "linear"):
+                for three in (False, True):
+                    given = dict(max_lr=0.5, steps=steps, rise=rise, div_factor=20.0, final_div_factor=100.0)
+                    if steps * rise == 1.0:
+                        continue  # PyTorch divides by zero.
+                    make = lambda opt: S.OneCycleLR(opt, 0.5, steps, pct_start=rise, anneal_strategy=anneal,
+                                                    cycle_momentum=False, div_factor=20.0, final_div_factor=100.0,
+                                                    three_phase=three)
+                    yield rates("one_cycle", steps, make, given | dict(anneal=anneal, three_phase=three))
+    warm_up = lambda opt: S.SequentialLR(opt, [S.LinearLR(opt, 0.25, 1.0, 4), S.CosineAnnealingLR(opt, 10, 0.01)], [4])
+    yield rates("warm_up_cosine", 14, warm_up,
+                dict(lr=0.1, start_factor=0.25, end_factor=1.0, warm_up=4, floor=0.01, steps=10))
+
+    metrics = [3.0, 2.0, 2.0, 1.99999, 2.5, 2.0, 1.5, NAN, 1.6, 1.5, 1.5, 1.4999, 0.0, 0.0, -1.0, -1.00001, -1.5, INF, 2.0,
+               2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    for mode in ("min", "max"):
+        for threshold_mode, threshold in (("rel", 1e-3), ("abs", 0.05), ("rel", 0.0)):
+            for patience, cooldown in ((0, 0), (2, 0), (1, 3)):
+                given = dict(lr=1.0, factor=0.25, threshold=threshold, min_lr=0.01, eps=0.02)
+                opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+                plateau = S.ReduceLROnPlateau(opt, mode, 0.25, patience, threshold, threshold_mode, cooldown, 0.01, 0.02)
+                after = []
+                for metric in metrics:
+                    plateau.step(metric)
+                    after.append(float(opt.param_groups[0]["lr"]))
+                yield case("plateau", given | dict(mode=mode, threshold_mode=threshold_mode, patience=patience,
+                                                   cooldown=cooldown), dict(metrics=metrics), dict(lr=after))
+
 
 # ------------------------------------------------------------------------------------------------ recurrent layers
 def recurrents():
@@ -577,6 +709,7 @@ write("linear", linears())
 write("norm", batch_norms())
 write("clip", clips())
 write("optim", optimizers())
+write("schedule", schedules())
 write("row_norm", layer_norms())
 write("weight_norm", weight_norms())
 write("recurrent", recurrents())

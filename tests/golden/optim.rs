@@ -1,10 +1,10 @@
-//! Optimizers against PyTorch's, after one, ten and a thousand steps.
+//! Optimizers against PyTorch's, and those it lacks against their papers' formulas in f64, after one, ten and a thousand steps.
 
 use steadygrad::Element;
 use steadygrad::clip::{ClipNorm, ClipRule};
 use steadygrad::optim::{
-    Adadelta, Adagrad, Adam, Clipped, Gradients, Momentum, NAdam, Optimizer, RAdam, RmsProp, Sgd, Spread,
-    WeightDecay,
+    Adadelta, Adagrad, Adam, Clipped, Gradients, Lamb, Lars, Lion, Momentum, NAdam, Optimizer, RAdam,
+    RmsProp, Sgd, Spread, WeightDecay,
 };
 
 use super::case::{Case, cases};
@@ -34,6 +34,14 @@ pub(crate) fn check<T: Element>() {
                 eps: case.float("eps"),
                 weight_decay: WeightDecay::Coupled(case.float("weight_decay")),
             }),
+            "lion" => Box::new(lion(&case)),
+            "lars" => Box::new(Lars {
+                lr: case.float("lr"),
+                momentum: case.float("momentum"),
+                trust: case.float("trust"),
+                weight_decay: case.float("weight_decay"),
+            }),
+            "lamb" => Box::new(lamb(&case)),
             op => panic!("no optimizer is called {op}"),
         };
         steps(&case, &*op);
@@ -84,6 +92,17 @@ fn nadam(case: &Case) -> NAdam {
 fn radam(case: &Case) -> RAdam {
     let [beta1, beta2] = case.pair("betas");
     RAdam { lr: case.float("lr"), beta1, beta2, eps: case.float("eps"), weight_decay: decay(case) }
+}
+
+fn lion(case: &Case) -> Lion {
+    let [beta1, beta2] = case.pair("betas");
+    Lion { lr: case.float("lr"), beta1, beta2, weight_decay: decay(case) }
+}
+
+fn lamb(case: &Case) -> Lamb {
+    let [beta1, beta2] = case.pair("betas");
+    let (lr, eps, weight_decay) = (case.float("lr"), case.float("eps"), case.float("weight_decay"));
+    Lamb { lr, beta1, beta2, eps, weight_decay, ..Lamb::default() }
 }
 
 fn rms_prop(case: &Case) -> RmsProp {

@@ -63,3 +63,31 @@ fn sgd_comparison_can_fail() {
     let wrong = |step, g, place| formula(NESTEROV, step, g, place);
     check_all(&[Subject::new(op, WeightDecay::NONE, wrong)]);
 }
+
+/// 1 − lr·λ has no exact `f32`: multiplied a thousand times, its rounding must not add up.
+#[test]
+fn sgd_step_decoupled_decay_does_not_drift() {
+    for decay in [1e-4, 3e-4, 7e-4, 1e-3] {
+        let sgd = Sgd { lr: 1.0, weight_decay: WeightDecay::Decoupled(decay), ..Sgd::default() };
+        let mut params: Vec<f32> = (0..1000).map(|i| 1.0 + i as f32 / 1000.0).collect();
+        let (grads, start) = (vec![0.0; params.len()], params.clone());
+        for step in 1..=1000 {
+            sgd.step(step, &mut [&mut params], Gradients::new(&[&grads]), &mut []).unwrap();
+        }
+        let ratios = params.iter().zip(&start).map(|(p, start)| f64::from(*p) / f64::from(*start));
+        let mean = ratios.sum::<f64>() / params.len() as f64;
+        let exact = (1.0 - decay).powi(1000);
+        // Roundings to either side, a thousand a parameter, of a thousand parameters.
+        assert!((mean / exact - 1.0).abs() < 5e-7, "{mean} is not {exact}");
+    }
+}
+
+#[test]
+fn sgd_step_decay_keeps_infinite_parameters() {
+    for weight_decay in [WeightDecay::Decoupled(0.5), WeightDecay::Decoupled(2.0), WeightDecay::NONE] {
+        let sgd = Sgd { lr: 1.0, weight_decay, ..Sgd::default() };
+        let mut params = [f32::INFINITY, f32::NEG_INFINITY, f32::MAX];
+        sgd.step(1, &mut [&mut params], Gradients::new(&[&[0.0; 3]]), &mut []).unwrap();
+        assert!(params[..2].iter().all(|p| p.is_infinite()) && params[2].is_finite(), "{params:?}");
+    }
+}

@@ -4,18 +4,24 @@ use crate::Element;
 use crate::simd::{self, InOut, Isa, Kernel, Vector};
 use crate::stats::scale_by_power;
 
-/// A factor as the product of two, since it may be below the normal numbers of `T`.
+/// A factor as the product of two, since it may be outside the normal numbers of `T`.
 #[derive(Clone, Copy, Debug)]
 pub struct Factor<T> {
-    /// The factor itself, where that is a normal number.
+    /// The factor itself, where that is a normal number, else the first to multiply by.
     first: T,
-    /// 1, or the smallest normal number.
+    /// 1, or the second to multiply by.
     second: T,
 }
 
 impl<T: Element> Factor<T> {
     /// A factor that is not negative.
     pub(crate) fn new(factor: f64) -> Self {
+        let (smallest, largest) = (T::min_positive_value(), T::max_value());
+        if factor > largest.to_f64() && factor.is_finite() {
+            // A power of two comes first: it makes normal numbers of subnormal ones.
+            let second = T::from_f64(factor * smallest.to_f64());
+            return Self { first: smallest.recip(), second: second.min(largest) };
+        }
         Self::quotient(factor, (1.0, 0))
     }
 

@@ -20,8 +20,8 @@ use kernel::Factor;
 pub enum ClipRule {
     /// `max_norm / norm`, and nothing where `norm ≤ max_norm`.
     ///
-    /// A quotient within two epsilons of 1 (in `f64`, 2⁻⁴², which bounds the error of the norm) counts as 1: the product
-    /// would round away what it corrects. So clipping twice is clipping once.
+    /// A quotient within two epsilons of 1 (in `f64`, 2⁻⁴², or 2⁻⁴²/p for a `p` below 1, which bounds the error of the norm)
+    /// counts as 1: the product would round away what it corrects. So clipping twice is clipping once.
     Exact,
     /// `min(1, max_norm / (norm + eps))`, as PyTorch's `clip_grad_norm_` does with 1e-6.
     Torch {
@@ -104,7 +104,7 @@ impl ClipReport {
 pub struct ClipNorm {
     /// The limit, at least 0; infinite for the norm alone. 1 by default.
     pub max_norm: f64,
-    /// Exponent of the norm: 1, 2 or infinite. 2 by default.
+    /// Exponent of the norm, from 1e-6 to infinity; 2 by default. See [`NormPartial::new`].
     pub p: f64,
     /// How the factor is made; [`ClipRule::Exact`] by default.
     pub rule: ClipRule,
@@ -257,7 +257,7 @@ impl ClipNorm {
         let quotient = scale_by_power(self.max_norm / m, -e);
         let is_one = match self.rule {
             ClipRule::Exact => {
-                let within = 2.0 * T::epsilon().to_f64() + NORM_UNCERTAINTY;
+                let within = 2.0 * T::epsilon().to_f64() + NORM_UNCERTAINTY / self.p.min(1.0);
                 norm <= self.max_norm || quotient >= 1.0 - within
             }
             ClipRule::Torch { .. } => quotient > 1.0,

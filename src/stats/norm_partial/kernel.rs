@@ -1,8 +1,9 @@
 //! Sums of powers over blocks, scaled where they leave the range of `f64`.
 
-use super::super::exact_sum::scale_by_power;
+use super::super::exact_sum::{self, scale_by_power};
 use super::{NormPartial, Order};
 use crate::Element;
+use crate::math::Elementary;
 use crate::simd::{self, Isa, Kernel, Vector};
 
 /// Below this a sum of squares may have lost what underflowed: 16,384 squares that each lost 2⁻¹⁰⁷⁵ are less
@@ -10,9 +11,9 @@ use crate::simd::{self, Isa, Kernel, Vector};
 const LEAST_SQUARES: f64 = 1e-290;
 
 /// Adds the blocks of a tensor to a partial.
-pub(super) struct Accumulate<'a, T> {
-    pub(super) x: &'a [T],
-    pub(super) partial: &'a mut NormPartial,
+pub(crate) struct Accumulate<'a, T> {
+    pub(crate) x: &'a [T],
+    pub(crate) partial: &'a mut NormPartial,
 }
 
 impl<T: Element> Kernel for Accumulate<'_, T> {
@@ -23,9 +24,14 @@ impl<T: Element> Kernel for Accumulate<'_, T> {
             let (value, exponent) = match self.partial.order {
                 Order::One => sum_of_magnitudes(isa, block),
                 Order::Two => sum_of_squares(isa, block),
+                Order::Power(p) => {
+                    let (value, exponent) = sum_of_powers(isa, block, p);
+                    self.partial.add_block(value, exponent);
+                    continue;
+                }
                 Order::Infinity => (simd::max_abs(isa, block).to_f64(), 0),
             };
-            self.partial.add_block(value, exponent);
+            self.partial.add_block(value, exponent.into());
         }
     }
 }
@@ -43,7 +49,7 @@ impl<T: Element> Kernel for Norm2<'_, T> {
             let (square, exponent) = sum_of_squares(isa, self.x);
             return (num_traits::Float::sqrt(square), exponent / 2);
         }
-        let mut partial = NormPartial::zero(Order::Two);
+        let mut partial = NormPartial::NOTHING;
         Accumulate { x: self.x, partial: &mut partial }.run(isa);
         partial.scaled_norm()
     }
@@ -113,6 +119,25 @@ fn sum_of_magnitudes<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
         |x, sum| (x * down).abs() + sum,
     );
     (sum, exponent)
+}
+
+/// `(s, e)` with `s · 2^e` the sum of powers of magnitudes; `s` is not finite where an element is not.
+///
+/// The powers are those of elements over the largest, so that none overflows and what underflows does not count.
+#[inline(always)]
+fn sum_of_powers<I: Isa, T: Element>(isa: I, block: &[T], p: f64) -> (f64, i64) {
+    let largest = simd::max_abs(isa, block).to_f64();
+    if !largest.is_finite() || largest == 0.0 {
+        return (largest, 0);
+    }
+    let sum = simd::fold_f64(
+        isa,
+        block,
+        #[inline(always)]
+        |x, sum| ((x.abs() / largest).ln() * p).exp() + sum,
+    );
+    let (of_largest, exponent) = exact_sum::raised(largest, p);
+    (sum * of_largest, exponent)
 }
 
 /// The largest magnitude, and `(2^−e, e)` where that times the largest is below 4, and at least 1 unless subnormal.

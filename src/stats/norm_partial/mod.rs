@@ -1,13 +1,13 @@
 //! Norms from parts that merge in any order.
 //!
-//! The sum of each block of a tensor is added to a fixed-point number as wide as the range of squares of `f64`
-//! (Kulisch's accumulator): that addition is exact, so parts from threads, shards and machines agree to the bit
-//! whoever comes first, and nothing overflows.
+//! The sum of each block of a tensor is added to fixed-point digits below the largest block's (Demmel & Nguyen 2015):
+//! those additions are exact, so parts from threads, shards and machines agree to the bit whoever comes first, and nothing
+//! overflows.
 
 pub(crate) mod kernel;
 pub mod reference;
 
-use super::exact_sum::{ExactSum, WORDS, scale_by_power};
+use super::exact_sum::{self, ExactSum, WORDS, scale_by_power};
 use crate::element::compiled_once;
 use crate::parallel;
 use crate::shape::check_range;
@@ -15,36 +15,45 @@ use crate::simd::{self, Active};
 use crate::tensors::{GRAIN, List, TASK};
 use crate::{Element, Error};
 
-/// Which norm: the exponents that are defined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Order {
     /// Sum of magnitudes.
     One,
     /// Root of the sum of squares.
     Two,
+    /// Root of the sum of powers with this exponent.
+    Power(f64),
     /// Largest magnitude.
     Infinity,
 }
 
+/// The least exponent: the error of a norm, 2⁻⁴⁴/p, is still below single precision.
+const LEAST_EXPONENT: f64 = 1e-6;
+
+/// From here on the root of as many as 2⁶⁴ equal powers is less than the error of a norm above the largest.
+const LIKE_INFINITY: f64 = (1_u64 << 50) as f64;
+
 impl Order {
     /// The norm with exponent `p`.
     fn new(p: f64) -> Result<Self, Error> {
-        let order = if p == 1.0 {
-            Some(Self::One)
+        check_range("p", "at least 1e-6", p >= LEAST_EXPONENT)?;
+        Ok(if p == 1.0 {
+            Self::One
         } else if p == 2.0 {
-            Some(Self::Two)
-        } else if p == f64::INFINITY {
-            Some(Self::Infinity)
+            Self::Two
+        } else if p < LIKE_INFINITY {
+            Self::Power(p)
         } else {
-            None
-        };
-        order.ok_or(Error::OutOfRange { argument: "p", requirement: "1, 2 or infinity" })
+            Self::Infinity
+        })
     }
 
     fn p(self) -> f64 {
         match self {
             Self::One => 1.0,
             Self::Two => 2.0,
+            Self::Power(p) => p,
             Self::Infinity => f64::INFINITY,
         }
     }
@@ -60,8 +69,9 @@ impl Order {
 /// cut into shards at multiples of [`BLOCK`](Self::BLOCK). It overflows only where the norm itself is past the
 /// largest `f64`. NaN anywhere makes it NaN, else an infinity makes it infinite.
 ///
-/// Within a block at most 520 additions in `f64` round, each by 2⁻⁵³ of a part; their relative error halves under the
-/// root. That is below 2⁻⁴⁴ at worst, and about 2⁻⁵² for numbers without a pattern.
+/// Within a block at most 520 additions in `f64` round, each by 2⁻⁵³ of a part; the root divides their relative error by
+/// `p`. That is below 2⁻⁴⁴ at worst (below 2⁻⁴⁴/p where p is below 1), and about 2⁻⁵² for numbers without a pattern.
+/// Up to 2³² blocks and tensors may be added.
 ///
 /// # Examples
 /// ```
@@ -94,13 +104,17 @@ impl NormPartial {
     /// Numbers that [`to_words`](Self::to_words) makes.
     pub const WORDS: usize = WORDS + 3;
 
-    /// The norm of nothing, with exponent 1, 2 or infinity.
+    /// The norm of nothing, with an exponent from 1e-6 to infinity. 1, 2 and infinity are as fast as memory; another takes
+    /// a logarithm and a power of each element. One of 2⁵⁰ or more counts as infinity.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where `p` is another number.
+    /// [`Error::OutOfRange`] where `p` is not that.
     pub fn new(p: f64) -> Result<Self, Error> {
         Ok(Self::zero(Order::new(p)?))
     }
+
+    /// The 2-norm of nothing.
+    pub(crate) const NOTHING: Self = Self::zero(Order::Two);
 
     const fn zero(order: Order) -> Self {
         Self { order, sum: ExactSum::ZERO, largest: 0.0, has_nan: false, has_infinity: false }
@@ -126,7 +140,7 @@ impl NormPartial {
         Ok(())
     }
 
-    fn join(&mut self, other: &Self) {
+    pub(crate) fn join(&mut self, other: &Self) {
         self.sum.merge(&other.sum);
         self.largest = self.largest.max(other.largest);
         self.has_nan |= other.has_nan;
@@ -155,18 +169,19 @@ impl NormPartial {
             return (f64::INFINITY, 0);
         }
         match self.order {
-            Order::One => self.sum.rounded(),
+            Order::One => within_range(self.sum.rounded()),
             Order::Two => {
                 let (square, exponent) = self.sum.rounded();
-                (num_traits::Float::sqrt(square), exponent / 2)
+                within_range((num_traits::Float::sqrt(square), exponent / 2))
             }
+            Order::Power(p) => within_range(exact_sum::root(self.sum.rounded(), p)),
             Order::Infinity => (self.largest, 0),
         }
     }
 
     /// Adds a block's sum of powers, or its largest magnitude, times a power of two.
     #[inline]
-    fn add_block(&mut self, value: f64, exponent: i32) {
+    fn add_block(&mut self, value: f64, exponent: i64) {
         if value.is_nan() {
             self.has_nan = true;
         } else if value.is_infinite() {
@@ -195,7 +210,7 @@ impl NormPartial {
         words[0] = self.order.p().to_bits();
         words[1] = self.largest.to_bits();
         words[2] = u64::from(self.has_nan) * NAN_FLAG + u64::from(self.has_infinity) * INFINITY_FLAG;
-        words[3..].copy_from_slice(&self.sum.words);
+        words[3..].copy_from_slice(&self.sum.to_words());
         words
     }
 
@@ -210,13 +225,18 @@ impl NormPartial {
         check_range("words", "those of a partial", words[2] <= (NAN_FLAG | INFINITY_FLAG))?;
         partial.has_nan = words[2] & NAN_FLAG != 0;
         partial.has_infinity = words[2] & INFINITY_FLAG != 0;
-        partial.sum.words.copy_from_slice(&words[3..]);
-        check_range("words", "those of a partial", partial.sum.has_room())?;
+        let not_a_sum = Error::OutOfRange { argument: "words", requirement: "those of a partial" };
+        partial.sum = ExactSum::from_words(&words[3..]).ok_or(not_a_sum)?;
         Ok(partial)
     }
 }
 
-/// The p-norm of all elements of a list of tensors, with exponent 1, 2 or infinity.
+/// `(m, e)` with an exponent that [`scale_by_power`] takes: beyond it the norm is infinite, or 0, all the same.
+fn within_range((m, e): (f64, i64)) -> (f64, i32) {
+    (m, e.clamp(-2500, 2500) as i32)
+}
+
+/// The p-norm of all elements of a list of tensors, with an exponent from 1e-6 to infinity.
 ///
 /// ```text
 /// ‖x‖_p = (Σ|xᵢ|ᵖ)^(1/p),  ‖x‖_∞ = max|xᵢ|
@@ -225,7 +245,7 @@ impl NormPartial {
 /// See [`NormPartial`] for its accuracy, and for what it does with NaN and infinities. The norm of no tensor is 0.
 ///
 /// # Errors
-/// [`Error::OutOfRange`] where `p` is another number.
+/// [`Error::OutOfRange`] where `p` is not that.
 ///
 /// # Examples
 /// ```
@@ -239,6 +259,16 @@ pub fn norm<T: Element>(tensors: &[&[T]], p: f64) -> Result<f64, Error> {
     let mut partial = NormPartial::new(p)?;
     partial.add_list(tensors);
     Ok(partial.norm())
+}
+
+/// The 2-norm of a tensor as `(m, e)`: `m · 2^e`, which `f64` need not hold.
+pub(crate) fn scaled_norm<T: Element>(x: &[T]) -> (f64, i32) {
+    if x.len() <= NormPartial::BLOCK {
+        return simd::dispatch(Active::current(), kernel::Norm2 { x });
+    }
+    let mut partial = NormPartial::NOTHING;
+    partial.add(x);
+    partial.scaled_norm()
 }
 
 compiled_once! {
