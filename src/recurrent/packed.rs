@@ -12,6 +12,10 @@ use crate::{Element, Epilogue, Error};
 /// enough that the gates stay in cache until then, and enough that reading the weights is not what takes the time.
 const ROWS_AHEAD: usize = 128;
 
+/// Rows whose gates' gradients, while they are in cache, go into all gradients that are made of them: as many as a block of
+/// a product sums, or as many as a row has inputs where that is more.
+const ROWS_TOGETHER: usize = 256;
+
 /// The weights of a layer with as many `gates` as its cell has: 1, 3 of a GRU (r, z, n), 4 of an LSTM (i, f, g, o), in the
 /// order of `PyTorch`.
 #[derive(Clone, Copy, Debug)]
@@ -256,44 +260,62 @@ impl<T: Element> PackedRecurrent<T> {
         if rows == 0 {
             return;
         }
-        if let Some(dx) = gradients.x {
-            let shape = GemmShape::dense(rows, self.sizes.inputs, width);
-            let (b, start) = (Factor::Packed(&self.input_backward), Start::Scaled(dx_start));
-            multiply(shape, input, b, start, scratch, dx);
+        let Sizes { inputs, hidden, outputs, .. } = self.sizes;
+        let RecurrentGradients { x: mut dx, input: mut dw_input, recurrent: mut dw, .. } = gradients;
+        if dw.is_some() && walk.starts.is_some() {
+            for turn in 0..walk.shape.steps {
+                for part in walk.parts(turn) {
+                    let to = part_mut(before, outputs, &part.rows);
+                    to.copy_from_slice(part.before(y, outputs, h0));
+                }
+            }
         }
-        if let Some(dw) = gradients.input {
-            multiply(outer(width, self.sizes.inputs, rows), input, Factor::Strided(x), one, scratch, dw);
-        }
-        if let Some(dw) = gradients.recurrent {
-            let (outputs, together) = (self.sizes.outputs, self.sizes.together());
-            let (dw, dw_candidate) = dw.split_at_mut(together * outputs);
-            let mut add = |m, rows: Range<usize>, skip, h: &[T], dw: &mut [T]| {
+        let (batch, together) = (walk.shape.batch, self.sizes.together());
+        let add =
+            |(m, skip): (usize, usize), rows: &Range<usize>, h: &[T], dw: &mut [T], scratch: &mut [T]| {
                 let a = MatrixLayout { stride: width, ..MatrixLayout::transposed(m, rows.len()) };
                 let shape = GemmShape { a, ..outer(m, outputs, rows.len()) };
                 let dgates = recurrent.get(rows.start * width + skip..).unwrap_or_default();
                 multiply(shape, dgates, Factor::Strided(h), one, scratch, dw);
             };
-            if walk.starts.is_none() {
+        let block = inputs.max(ROWS_TOGETHER).next_multiple_of(ROWS_TOGETHER);
+        for start in (0..rows).step_by(block) {
+            let now = start..rows.min(start + block);
+            let dgates = part(input, width, &now);
+            if let Some(dx) = &mut dx {
+                let shape = GemmShape::dense(now.len(), inputs, width);
+                let (b, start) = (Factor::Packed(&self.input_backward), Start::Scaled(dx_start));
+                multiply(shape, dgates, b, start, scratch, part_mut(dx, inputs, &now));
+            }
+            if let Some(dw) = &mut dw_input {
+                let x = Factor::Strided(part(x, inputs, &now));
+                multiply(outer(width, inputs, now.len()), dgates, x, one, scratch, dw);
+            }
+            let Some(dw) = &mut dw else { continue };
+            let (dw, dw_candidate) = dw.split_at_mut(together * outputs);
+            let (later, h) = match (walk.starts, walk.direction) {
+                (Some(_), _) => (now.clone(), part(before, outputs, &now)),
                 // Every step but the first in turn has the output of another before it.
-                let batch = walk.shape.batch;
-                let (later, earlier, first) = match walk.direction {
-                    Direction::Forward => (batch..rows, 0..rows - batch, 0..batch),
-                    Direction::Backward => (0..rows - batch, batch..rows, rows - batch..rows),
-                };
-                add(together, later, 0, part(y, outputs, &earlier), dw);
-                add(together, first, 0, h0, dw);
-            } else {
-                for turn in 0..walk.shape.steps {
-                    for part in walk.parts(turn) {
-                        let to = part_mut(before, outputs, &part.rows);
-                        to.copy_from_slice(part.before(y, outputs, h0));
-                    }
+                (None, Direction::Forward) => {
+                    let later = now.start.max(batch)..now.end.max(batch);
+                    (later.clone(), part(y, outputs, &(later.start - batch..later.end - batch)))
                 }
-                add(together, 0..rows, 0, before, dw);
-            }
+                (None, Direction::Backward) => {
+                    let later = now.start.min(rows - batch)..now.end.min(rows - batch);
+                    (later.clone(), part(y, outputs, &(later.start + batch..later.end + batch)))
+                }
+            };
+            add((together, 0), &later, h, dw, scratch);
             if self.sizes.form.candidate_apart {
-                add(self.sizes.hidden, 0..rows, together, candidate, dw_candidate);
+                add((hidden, together), &now, part(candidate, outputs, &now), dw_candidate, scratch);
             }
+        }
+        if let (Some(dw), None) = (&mut dw, walk.starts) {
+            let first = match walk.direction {
+                Direction::Forward => 0..batch,
+                Direction::Backward => rows - batch..rows,
+            };
+            add((together, 0), &first, h0, &mut dw[..together * outputs], scratch);
         }
         match (gradients.input_bias, gradients.recurrent_bias) {
             (Some(db), also) if self.sizes.form.biases == Biases::Joined => {
