@@ -13,7 +13,7 @@ use crate::{Element, Epilogue, Error};
 const ROWS_AHEAD: usize = 128;
 
 /// Rows whose gates' gradients, while they are in cache, go into all gradients that are made of them: as many as a block of
-/// a product sums, or as many as a row has inputs where that is more.
+/// a product sums at least, or as many as a row has inputs where that is more.
 const ROWS_TOGETHER: usize = 256;
 
 /// The weights of a layer with as many `gates` as its cell has: 1, 3 of a GRU (r, z, n), 4 of an LSTM (i, f, g, o), in the
@@ -161,6 +161,18 @@ impl<T: Element> PackedRecurrent<T> {
         self.sizes.width()
     }
 
+    /// The rows of the steps from `turn` on that are taken together, where that is due.
+    fn together(&self, walk: Walk<'_>, turn: usize, rows: usize) -> Option<Range<usize>> {
+        let SequenceShape { steps, batch } = walk.shape;
+        let blocks = steps * batch / self.sizes.inputs.max(rows);
+        let steps_together = steps.div_ceil(blocks.max(1));
+        if !turn.is_multiple_of(steps_together) {
+            return None;
+        }
+        let (first, last) = (walk.rows(turn), walk.rows(steps.min(turn + steps_together) - 1));
+        Some(first.start.min(last.start)..first.end.max(last.end))
+    }
+
     /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due; with `b_hh` where the cell adds both.
     pub(super) fn project_ahead(
         &self,
@@ -170,13 +182,7 @@ impl<T: Element> PackedRecurrent<T> {
         scratch: &mut [T],
         gates: &mut [T],
     ) {
-        let SequenceShape { steps, batch } = walk.shape;
-        let ahead = self.sizes.inputs.max(ROWS_AHEAD).div_ceil(batch);
-        if !turn.is_multiple_of(ahead) {
-            return;
-        }
-        let (first, last) = (walk.rows(turn), walk.rows(steps.min(turn + ahead) - 1));
-        let rows = first.start.min(last.start)..first.end.max(last.end);
+        let Some(rows) = self.together(walk, turn, ROWS_AHEAD) else { return };
         let shape = GemmShape::dense(rows.len(), self.width(), self.sizes.inputs);
         let start = Start::Bias(&self.input_bias);
         let (x, gates) = (part(x, self.sizes.inputs, &rows), part_mut(gates, self.width(), &rows));
@@ -247,87 +253,96 @@ impl<T: Element> PackedRecurrent<T> {
         MatrixLayout { stride: self.width(), ..MatrixLayout::dense(0, 0) }
     }
 
-    /// The gradients of a whole sequence from those of its gates.
-    pub(super) fn gradients(
+    /// What the gradients of the gates from `turn` on give to all others, where that is due; of a backward, whose turns go
+    /// down to 0.
+    pub(super) fn gradients_behind(
         &self,
         walk: Walk<'_>,
-        Terms { x, y, h0, input, recurrent, candidate }: Terms<'_, T>,
-        buffers: Buffers<'_, T>,
-        gradients: RecurrentGradients<'_, T>,
+        turn: usize,
+        terms: Terms<'_, T>,
+        buffers: &mut Buffers<'_, T>,
+        gradients: &mut RecurrentGradients<'_, T>,
     ) {
-        let Buffers { scratch, before, dx_start } = buffers;
-        let (rows, width, one) = (walk.len(), self.width(), Start::Scaled(T::one()));
-        if rows == 0 {
+        let Some(now) = self.together(walk, turn, ROWS_TOGETHER).filter(|now| !now.is_empty()) else {
             return;
+        };
+        let (inputs, width, one) = (self.sizes.inputs, self.width(), Start::Scaled(T::one()));
+        let Buffers { scratch, dx_start, .. } = buffers;
+        let dgates = part(terms.input, width, &now);
+        if let Some(dx) = &mut gradients.x {
+            let shape = GemmShape::dense(now.len(), inputs, width);
+            let (b, start) = (Factor::Packed(&self.input_backward), Start::Scaled(*dx_start));
+            multiply(shape, dgates, b, start, scratch, part_mut(dx, inputs, &now));
         }
-        let Sizes { inputs, hidden, outputs, .. } = self.sizes;
-        let RecurrentGradients { x: mut dx, input: mut dw_input, recurrent: mut dw, .. } = gradients;
-        if dw.is_some() && walk.starts.is_some() {
-            for turn in 0..walk.shape.steps {
-                for part in walk.parts(turn) {
-                    let to = part_mut(before, outputs, &part.rows);
-                    to.copy_from_slice(part.before(y, outputs, h0));
-                }
-            }
+        if let Some(dw) = &mut gradients.input {
+            let x = Factor::Strided(part(terms.x, inputs, &now));
+            multiply(outer(width, inputs, now.len()), dgates, x, one, scratch, dw);
         }
-        let (batch, together) = (walk.shape.batch, self.sizes.together());
-        let add =
-            |(m, skip): (usize, usize), rows: &Range<usize>, h: &[T], dw: &mut [T], scratch: &mut [T]| {
-                let a = MatrixLayout { stride: width, ..MatrixLayout::transposed(m, rows.len()) };
-                let shape = GemmShape { a, ..outer(m, outputs, rows.len()) };
-                let dgates = recurrent.get(rows.start * width + skip..).unwrap_or_default();
-                multiply(shape, dgates, Factor::Strided(h), one, scratch, dw);
-            };
-        let block = inputs.max(ROWS_TOGETHER).next_multiple_of(ROWS_TOGETHER);
-        for start in (0..rows).step_by(block) {
-            let now = start..rows.min(start + block);
-            let dgates = part(input, width, &now);
-            if let Some(dx) = &mut dx {
-                let shape = GemmShape::dense(now.len(), inputs, width);
-                let (b, start) = (Factor::Packed(&self.input_backward), Start::Scaled(dx_start));
-                multiply(shape, dgates, b, start, scratch, part_mut(dx, inputs, &now));
-            }
-            if let Some(dw) = &mut dw_input {
-                let x = Factor::Strided(part(x, inputs, &now));
-                multiply(outer(width, inputs, now.len()), dgates, x, one, scratch, dw);
-            }
-            let Some(dw) = &mut dw else { continue };
-            let (dw, dw_candidate) = dw.split_at_mut(together * outputs);
-            let (later, h) = match (walk.starts, walk.direction) {
-                (Some(_), _) => (now.clone(), part(before, outputs, &now)),
-                // Every step but the first in turn has the output of another before it.
-                (None, Direction::Forward) => {
-                    let later = now.start.max(batch)..now.end.max(batch);
-                    (later.clone(), part(y, outputs, &(later.start - batch..later.end - batch)))
-                }
-                (None, Direction::Backward) => {
-                    let later = now.start.min(rows - batch)..now.end.min(rows - batch);
-                    (later.clone(), part(y, outputs, &(later.start + batch..later.end + batch)))
-                }
-            };
-            add((together, 0), &later, h, dw, scratch);
-            if self.sizes.form.candidate_apart {
-                add((hidden, together), &now, part(candidate, outputs, &now), dw_candidate, scratch);
-            }
+        if let Some(dw) = &mut gradients.recurrent {
+            self.recurrent_gradients(walk, (turn, &now), terms, buffers, dw);
         }
-        if let (Some(dw), None) = (&mut dw, walk.starts) {
-            let first = match walk.direction {
-                Direction::Forward => 0..batch,
-                Direction::Backward => rows - batch..rows,
-            };
-            add((together, 0), &first, h0, &mut dw[..together * outputs], scratch);
-        }
-        match (gradients.input_bias, gradients.recurrent_bias) {
+        let drecurrent = part(terms.recurrent, width, &now);
+        match (&mut gradients.input_bias, &mut gradients.recurrent_bias) {
             (Some(db), also) if self.sizes.form.biases == Biases::Joined => {
-                <T as Compiled>::column_sums(rows, (input, width), db, also);
+                <T as Compiled>::column_sums(now.len(), (dgates, width), db, also.as_deref_mut());
             }
-            biases => {
-                for (db, values) in [(biases.0, input), (biases.1, recurrent)] {
+            (input, recurrent) => {
+                for (db, values) in [(input, dgates), (recurrent, drecurrent)] {
                     if let Some(db) = db {
-                        <T as Compiled>::column_sums(rows, (values, width), db, None);
+                        <T as Compiled>::column_sums(now.len(), (values, width), db, None);
                     }
                 }
             }
+        }
+    }
+
+    /// `dW_hh += dgatesᵀ·h` of the rows `now`, which begin with `turn`.
+    fn recurrent_gradients(
+        &self,
+        walk: Walk<'_>,
+        (turn, now): (usize, &Range<usize>),
+        Terms { y, h0, recurrent, candidate, .. }: Terms<'_, T>,
+        Buffers { scratch, before, .. }: &mut Buffers<'_, T>,
+        dw: &mut [T],
+    ) {
+        let (Sizes { hidden, outputs, .. }, width) = (self.sizes, self.width());
+        let (rows, batch, together) = (walk.len(), walk.shape.batch, self.sizes.together());
+        let (dw, dw_candidate) = dw.split_at_mut(together * outputs);
+        let mut add = |(m, skip): (usize, usize), rows: Range<usize>, h: &[T], dw: &mut [T]| {
+            let a = MatrixLayout { stride: width, ..MatrixLayout::transposed(m, rows.len()) };
+            let shape = GemmShape { a, ..outer(m, outputs, rows.len()) };
+            let dgates = recurrent.get(rows.start * width + skip..).unwrap_or_default();
+            multiply(shape, dgates, Factor::Strided(h), Start::Scaled(T::one()), scratch, dw);
+        };
+        if self.sizes.form.candidate_apart {
+            add((hidden, together), now.clone(), part(candidate, outputs, now), dw_candidate);
+        }
+        if walk.starts.is_some() {
+            let from = now.start;
+            let in_block =
+                |turn: &usize| now.contains(&walk.rows(*turn).start) || walk.rows(*turn).is_empty();
+            for turn in (turn..walk.shape.steps).take_while(in_block) {
+                for rows in walk.parts(turn) {
+                    let to = rows.rows.start - from..rows.rows.end - from;
+                    part_mut(before, outputs, &to).copy_from_slice(rows.before(y, outputs, h0));
+                }
+            }
+            return add((together, 0), now.clone(), part(before, outputs, &(0..now.len())), dw);
+        }
+        // Every step but the first in turn has the output of another before it.
+        let (first, later, earlier) = match walk.direction {
+            Direction::Forward => {
+                let later = now.start.max(batch)..now.end.max(batch);
+                (0..batch, later.clone(), later.start - batch..later.end - batch)
+            }
+            Direction::Backward => {
+                let later = now.start.min(rows - batch)..now.end.min(rows - batch);
+                (rows - batch..rows, later.clone(), later.start + batch..later.end + batch)
+            }
+        };
+        add((together, 0), later, part(y, outputs, &earlier), dw);
+        if turn == 0 {
+            add((together, 0), first, h0, dw);
         }
     }
 }
