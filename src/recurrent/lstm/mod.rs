@@ -7,8 +7,9 @@
 pub(crate) mod kernel;
 pub mod reference;
 
+use super::gradients::Terms;
 use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::{Terms, add_outer, scratch_len};
+use super::packed::{add_outer, scratch_len};
 use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
