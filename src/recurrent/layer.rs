@@ -2,7 +2,8 @@
 
 use core::fmt::Debug;
 
-use super::packed::{Buffers, PackedRecurrent, RecurrentWeights, scratch_len};
+use super::gradients::Buffers;
+use super::packed::{PackedRecurrent, RecurrentWeights, scratch_len};
 use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
 use crate::shape::{check_at_least, check_len};
 use crate::{Element, Error};

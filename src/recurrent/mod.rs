@@ -1,18 +1,20 @@
 //! Recurrent layers: sequences forward, and backward through time.
 //!
 //! Sequences are time × batch × feature, the last contiguous. Weights are packed once after each of their updates
-//! ([`PackedRecurrent`]); the inputs of all steps are projected by one product, and each step adds the product of the state
-//! before it.
+//! ([`PackedRecurrent`]); the inputs of some steps are projected by one product while those are near, and each step adds
+//! the product of the state before it.
 //!
 //! [`Lstm`], [`Gru`] and [`Rnn`] are one layer in one direction; a [`Stack`] is several layers of one of them, in one direction
 //! or in both, over sequences that may have [`Lengths`] of their own.
 
+mod gradients;
 pub mod gru;
 mod layer;
 mod lengths;
 pub mod lstm;
 mod packed;
 pub mod rnn;
+mod rows;
 mod sequence;
 mod stack;
 mod weights;

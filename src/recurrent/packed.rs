@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::sequence::{Biases, Direction, RecurrentGradients, SequenceShape, Sizes, Walk, part, part_mut};
+use super::sequence::{Biases, SequenceShape, Sizes, Walk, part, part_mut};
 use crate::linear::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, Start};
 use crate::shape::{check_len, check_range};
 use crate::{Element, Epilogue, Error};
@@ -46,10 +46,10 @@ impl<T> Default for RecurrentWeights<'_, T> {
 /// Weights laid out for the products of all steps, forward and backward; made once after each update.
 #[derive(Debug)]
 pub struct PackedRecurrent<T> {
-    sizes: Sizes,
+    pub(super) sizes: Sizes,
     input: PackedMatrix<T>,
     recurrent: PackedMatrix<T>,
-    input_backward: PackedMatrix<T>,
+    pub(super) input_backward: PackedMatrix<T>,
     recurrent_backward: PackedMatrix<T>,
     /// Recurrent weights of the last gate, forward and backward, where its product is apart.
     candidate: Option<[PackedMatrix<T>; 2]>,
@@ -153,8 +153,20 @@ impl<T: Element> PackedRecurrent<T> {
         self.sizes
     }
 
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.sizes.width()
+    }
+
+    /// The rows of the steps from `turn` on that are taken together, where that is due.
+    pub(super) fn together(&self, walk: Walk<'_>, turn: usize, rows: usize) -> Option<Range<usize>> {
+        let SequenceShape { steps, batch } = walk.shape;
+        let blocks = steps * batch / self.sizes.inputs.max(rows);
+        let steps_together = steps.div_ceil(blocks.max(1));
+        if !turn.is_multiple_of(steps_together) {
+            return None;
+        }
+        let (first, last) = (walk.rows(turn), walk.rows(steps.min(turn + steps_together) - 1));
+        Some(first.start.min(last.start)..first.end.max(last.end))
     }
 
     /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due; with `b_hh` where the cell adds both.
@@ -166,13 +178,7 @@ impl<T: Element> PackedRecurrent<T> {
         scratch: &mut [T],
         gates: &mut [T],
     ) {
-        let SequenceShape { steps, batch } = walk.shape;
-        let ahead = self.sizes.inputs.max(ROWS_AHEAD).div_ceil(batch);
-        if !turn.is_multiple_of(ahead) {
-            return;
-        }
-        let (first, last) = (walk.rows(turn), walk.rows(steps.min(turn + ahead) - 1));
-        let rows = first.start.min(last.start)..first.end.max(last.end);
+        let Some(rows) = self.together(walk, turn, ROWS_AHEAD) else { return };
         let shape = GemmShape::dense(rows.len(), self.width(), self.sizes.inputs);
         let start = Start::Bias(&self.input_bias);
         let (x, gates) = (part(x, self.sizes.inputs, &rows), part_mut(gates, self.width(), &rows));
@@ -242,95 +248,6 @@ impl<T: Element> PackedRecurrent<T> {
     fn of_gates(&self) -> MatrixLayout {
         MatrixLayout { stride: self.width(), ..MatrixLayout::dense(0, 0) }
     }
-
-    /// The gradients of a whole sequence from those of its gates.
-    pub(super) fn gradients(
-        &self,
-        walk: Walk<'_>,
-        Terms { x, y, h0, input, recurrent, candidate }: Terms<'_, T>,
-        buffers: Buffers<'_, T>,
-        gradients: RecurrentGradients<'_, T>,
-    ) {
-        let Buffers { scratch, before, dx_start } = buffers;
-        let (rows, width, one) = (walk.len(), self.width(), Start::Scaled(T::one()));
-        if rows == 0 {
-            return;
-        }
-        if let Some(dx) = gradients.x {
-            let shape = GemmShape::dense(rows, self.sizes.inputs, width);
-            let (b, start) = (Factor::Packed(&self.input_backward), Start::Scaled(dx_start));
-            multiply(shape, input, b, start, scratch, dx);
-        }
-        if let Some(dw) = gradients.input {
-            multiply(outer(width, self.sizes.inputs, rows), input, Factor::Strided(x), one, scratch, dw);
-        }
-        if let Some(dw) = gradients.recurrent {
-            let (outputs, together) = (self.sizes.outputs, self.sizes.together());
-            let (dw, dw_candidate) = dw.split_at_mut(together * outputs);
-            let mut add = |m, rows: Range<usize>, skip, h: &[T], dw: &mut [T]| {
-                let a = MatrixLayout { stride: width, ..MatrixLayout::transposed(m, rows.len()) };
-                let shape = GemmShape { a, ..outer(m, outputs, rows.len()) };
-                let dgates = recurrent.get(rows.start * width + skip..).unwrap_or_default();
-                multiply(shape, dgates, Factor::Strided(h), one, scratch, dw);
-            };
-            if walk.starts.is_none() {
-                // Every step but the first in turn has the output of another before it.
-                let batch = walk.shape.batch;
-                let (later, earlier, first) = match walk.direction {
-                    Direction::Forward => (batch..rows, 0..rows - batch, 0..batch),
-                    Direction::Backward => (0..rows - batch, batch..rows, rows - batch..rows),
-                };
-                add(together, later, 0, part(y, outputs, &earlier), dw);
-                add(together, first, 0, h0, dw);
-            } else {
-                for turn in 0..walk.shape.steps {
-                    for part in walk.parts(turn) {
-                        let to = part_mut(before, outputs, &part.rows);
-                        to.copy_from_slice(part.before(y, outputs, h0));
-                    }
-                }
-                add(together, 0..rows, 0, before, dw);
-            }
-            if self.sizes.form.candidate_apart {
-                add(self.sizes.hidden, 0..rows, together, candidate, dw_candidate);
-            }
-        }
-        match (gradients.input_bias, gradients.recurrent_bias) {
-            (Some(db), also) if self.sizes.form.biases == Biases::Joined => {
-                <T as Compiled>::column_sums(rows, (input, width), db, also);
-            }
-            biases => {
-                for (db, values) in [(biases.0, input), (biases.1, recurrent)] {
-                    if let Some(db) = db {
-                        <T as Compiled>::column_sums(rows, (values, width), db, None);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What the gradients of weights are made of: the sequences that the layer read and wrote, and the gradients of the gates,
-/// `input` before the bias of the input, `recurrent` before the recurrent bias.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms<'a, T> {
-    pub(super) x: &'a [T],
-    pub(super) y: &'a [T],
-    pub(super) h0: &'a [T],
-    pub(super) input: &'a [T],
-    pub(super) recurrent: &'a [T],
-    /// What the last gate's own product took, where it is apart.
-    pub(super) candidate: &'a [T],
-}
-
-/// What a backward writes by the way.
-#[derive(Debug)]
-pub(super) struct Buffers<'a, T> {
-    pub(super) scratch: &'a mut [T],
-    /// The outputs before each step, where sequences have lengths of their own; else nothing.
-    pub(super) before: &'a mut [T],
-    /// The factor of what the gradient of the input holds: 0, or 1 to add.
-    pub(super) dx_start: T,
 }
 
 /// `C += Aᵀ·B` of rows of `m` and of `n`: the sum of their outer products.
@@ -346,11 +263,11 @@ pub(super) fn add_outer<T: Element>(
 }
 
 /// `C = Aᵀ·B` of `k` rows: the sum of their outer products.
-fn outer(m: usize, n: usize, k: usize) -> GemmShape {
+pub(super) fn outer(m: usize, n: usize, k: usize) -> GemmShape {
     GemmShape { a: MatrixLayout::transposed(m, k), ..GemmShape::dense(m, n, k) }
 }
 
-fn multiply<T: Element>(
+pub(super) fn multiply<T: Element>(
     shape: GemmShape,
     a: &[T],
     b: Factor<'_, T>,

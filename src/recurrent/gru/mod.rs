@@ -6,8 +6,9 @@
 pub(crate) mod kernel;
 pub mod reference;
 
+use super::gradients::Terms;
 use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::{Terms, scratch_len};
+use super::packed::scratch_len;
 use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
@@ -229,7 +230,7 @@ impl Pass for Gru {
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, _], buffers, gradients } = pass;
+        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients } = pass;
         let (hidden, width) = (self.hidden, GATES * self.hidden);
         let Tape { h0, gates, recurrent, dreset } = self.tape(walk.shape, tape);
         for turn in (0..walk.shape.steps).rev() {
@@ -257,13 +258,14 @@ impl Pass for Gru {
             };
             let dh = &mut dh[..rows.len() * hidden];
             weights.step_backward(rows.len(), dgates, T::one(), buffers.scratch, dh);
+            let (dgates, candidate): (&[T], &[T]) = match self.reset {
+                GruReset::After => (recurrent, &[]),
+                GruReset::Before => (gates, recurrent),
+            };
+            let SequenceValues { x, y, .. } = values;
+            let terms = Terms { x, y, h0, input: gates, recurrent: dgates, candidate };
+            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
         }
-        let (dgates, candidate): (&[T], &[T]) = match self.reset {
-            GruReset::After => (recurrent, &[]),
-            GruReset::Before => (gates, recurrent),
-        };
-        let terms = Terms { x: values.x, y: values.y, h0, input: gates, recurrent: dgates, candidate };
-        weights.gradients(walk, terms, buffers, gradients);
     }
 }
 

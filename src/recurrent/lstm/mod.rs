@@ -7,8 +7,9 @@
 pub(crate) mod kernel;
 pub mod reference;
 
+use super::gradients::Terms;
 use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::{Terms, add_outer, scratch_len};
+use super::packed::{add_outer, scratch_len};
 use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
@@ -58,7 +59,7 @@ pub struct LstmState<'a, T> {
 /// h' = σ(o)·tanh(c')             with a projection h' = (σ(o)·tanh(c'))·W_hrᵀ
 /// ```
 ///
-/// Where the tables say `hidden` of h, y or W_hh, it is the features of the projection, if there is one.
+/// Where the tables say `hidden` of h, y or `W_hh`, it is the features of the projection, if there is one.
 ///
 /// # Examples
 /// ```
@@ -260,7 +261,7 @@ impl Pass for Lstm {
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, dc], buffers, mut gradients } = pass;
+        let Backward { walk, values, weights, tape, dstate: [dh, dc], mut buffers, mut gradients } = pass;
         let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
         let (cell, width) = (self.gates(), Pass::sizes(self).width());
         let Tape { h0, c0, gates, cells, units, dprojected, dunits, zeros } = self.tape(walk.shape, tape);
@@ -286,16 +287,16 @@ impl Pass for Lstm {
             let rows = walk.rows(turn);
             let (dgates, dh) = (part(gates, width, &rows), &mut dh[..rows.len() * outputs]);
             weights.step_backward(rows.len(), dgates, T::zero(), buffers.scratch, dh);
+            let SequenceValues { x, y, .. } = values;
+            let terms = Terms { x, y, h0, input: gates, recurrent: gates, candidate: &[] };
+            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
         }
         let all = 0..walk.len();
         if let Some(dw) = gradients.projection.take().filter(|_| self.projection.is_some()) {
             let (dprojected, units) = (part(dprojected, outputs, &all), part(units, hidden, &all));
             add_outer((outputs, hidden), dprojected, units, buffers.scratch, dw);
         }
-        let dpeephole = gradients.peephole.take();
-        let terms = Terms { x: values.x, y: values.y, h0, input: gates, recurrent: gates, candidate: &[] };
-        weights.gradients(walk, terms, buffers, gradients);
-        if let Some(dp) = dpeephole.filter(|dp| !dp.is_empty()) {
+        if let Some(dp) = gradients.peephole.take().filter(|dp| !dp.is_empty()) {
             // The gradients of the gates are not needed any more: what they are times what their gates saw.
             for turn in 0..walk.shape.steps {
                 for rows in walk.parts(turn) {

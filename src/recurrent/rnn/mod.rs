@@ -7,8 +7,9 @@
 pub(crate) mod kernel;
 pub mod reference;
 
+use super::gradients::Terms;
 use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::{Terms, scratch_len};
+use super::packed::scratch_len;
 use super::sequence::{Biases, Form, Sizes, part, part_mut};
 use super::{
     Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
@@ -204,7 +205,7 @@ impl Pass for Rnn {
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, _], buffers, gradients } = pass;
+        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients } = pass;
         let hidden = self.hidden;
         let (h0, sums) = tape.split_at_mut(dh.len());
         for turn in (0..walk.shape.steps).rev() {
@@ -213,9 +214,10 @@ impl Pass for Rnn {
             let (da, dh) = (part_mut(sums, hidden, &rows), &mut dh[..rows.len() * hidden]);
             <T as Compiled>::backward(self.activation, h, (dy, dh), da);
             weights.step_backward(rows.len(), da, T::zero(), buffers.scratch, dh);
+            let SequenceValues { x, y, .. } = values;
+            let terms = Terms { x, y, h0, input: sums, recurrent: sums, candidate: &[] };
+            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
         }
-        let terms = Terms { x: values.x, y: values.y, h0, input: sums, recurrent: sums, candidate: &[] };
-        weights.gradients(walk, terms, buffers, gradients);
     }
 }
 
