@@ -10,6 +10,8 @@ mod digits;
 mod network;
 mod norms;
 mod plots;
+mod png;
+mod pretraining;
 mod remedies;
 mod report;
 mod training;
@@ -24,6 +26,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use digits::Digits;
+use pretraining::Pretrained;
 use report::Row;
 use training::Plan;
 
@@ -36,6 +39,9 @@ struct Options {
     /// Neurons of a hidden layer
     #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     width: usize,
+    /// Hidden layers of the network that is pre-trained
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
+    pretrain_depth: usize,
     /// Passes over the training images
     #[arg(long, default_value_t = 30, value_parser = at_least_one)]
     epochs: usize,
@@ -59,7 +65,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Options { depth, width, epochs, seed, csv, out } = Options::parse();
+    let Options { depth, width, pretrain_depth, epochs, seed, csv, out } = Options::parse();
     std::fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     let started = Instant::now();
     let digits = Digits::load(seed);
@@ -82,11 +88,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     report::print_table(&rows);
     report::explain(&rows);
 
+    println!(
+        "\nThe vanishing network of {pretrain_depth} hidden layers, from scratch and pre-trained layer by layer:\n"
+    );
+    let (pretrained, filters): (Vec<Row>, Vec<_>) =
+        pretraining::rows(Plan { depth: pretrain_depth, width, epochs, seed }, &digits)?
+            .into_iter()
+            .map(|Pretrained { row, filters }| (row, filters))
+            .unzip();
+    report::print_table(&pretrained);
+
     println!();
-    let pictures = ["gradients", "accuracy", "steps"].map(|name| out.join(format!("rescue-{name}.svg")));
+    let mut pictures =
+        ["gradients", "accuracy", "steps"].map(|name| out.join(format!("rescue-{name}.svg"))).to_vec();
     plots::gradient_norms(&pictures[0], &rows)?;
     plots::accuracy(&pictures[1], &rows)?;
     plots::step_norms(&pictures[2], &rows)?;
+    for (name, weights) in filters.into_iter().flatten() {
+        let path = out.join(format!("rescue-filters-{name}.png"));
+        pretraining::draw_filters(&path, &weights).map_err(|error| format!("{}: {error}", path.display()))?;
+        pictures.push(path);
+    }
     if let Some(path) = &csv {
         report::write_csv(path, &rows).map_err(|error| format!("{}: {error}", path.display()))?;
     }

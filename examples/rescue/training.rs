@@ -61,12 +61,24 @@ pub(crate) fn train(
     digits: &Digits,
     progress: impl Fn(),
 ) -> Result<History, Error> {
+    train_from(&[], remedy, plan, digits, progress)
+}
+
+/// As [`train`], where the first tensors of the network start as `start`.
+pub(crate) fn train_from(
+    start: &[Vec<f32>],
+    remedy: Remedy,
+    plan: Plan,
+    digits: &Digits,
+    progress: impl Fn(),
+) -> Result<History, Error> {
     let stream = |number| {
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
         rng.set_stream(number);
         rng
     };
     let mut network = Network::new(remedy, [plan.depth, plan.width], plan.seed, &mut stream(2))?;
+    network.parameters[..start.len()].clone_from_slice(start);
     let mut stepper = Stepper::new(remedy, &network);
     let mut order: Vec<usize> = (0..digits.train.len()).collect();
     let mut shuffle = stream(1);

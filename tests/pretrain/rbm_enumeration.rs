@@ -26,7 +26,7 @@ fn negative_energy(machine: &Machine<f64>, v: &[f64], h: &[f64]) -> f64 {
     visible + hidden + both
 }
 
-/// −ln Σ_h e^(−E(v, h))
+/// −ln of the sum of e^(−E(v, h)) over all h.
 fn free_energy(machine: &Machine<f64>, v: &[f64]) -> f64 {
     let states = 0..1 << machine.rbm.hidden;
     -states.map(|h| negative_energy(machine, v, &bits(h, machine.rbm.hidden)).exp()).sum::<f64>().ln()

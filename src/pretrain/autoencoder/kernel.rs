@@ -104,12 +104,7 @@ impl<T: Element> Kernel for Slopes<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        simd::map(
-            isa,
-            InOut::in_place(self.h),
-            #[inline(always)]
-            |h| slope_squared(h),
-        );
+        simd::map(isa, InOut::in_place(self.h), slope_squared);
     }
 }
 

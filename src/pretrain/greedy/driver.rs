@@ -100,7 +100,7 @@ impl<T: Element> Workspace<T> {
     fn shuffle(&mut self, stream: Philox) {
         stream.fill(0, &mut self.words);
         for last in (1..self.order.len()).rev() {
-            let other = u64::from(self.words[last]) * (last as u64 + 1) >> 32;
+            let other = (u64::from(self.words[last]) * (last as u64 + 1)) >> 32;
             self.order.swap(last, other as usize);
         }
     }

@@ -14,7 +14,7 @@ const TILE: usize = 1024;
 #[inline(always)]
 fn bernoulli<V: Vector>(z: V, u: V) -> [V; 2] {
     let mean = z.sigmoid();
-    [mean, u.lt(mean).select(mean.constant(1.0), mean - mean)]
+    [mean, u.lt(mean).select(mean.constant(1.0), mean * mean.constant(0.0))]
 }
 
 /// `z = share · σ(z)`, and samples of σ(z) in the same pass.

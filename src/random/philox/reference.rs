@@ -81,5 +81,5 @@ pub fn normal(key: u64, counter: u64, index: u64) -> f64 {
     let (coefficients, at) = if w < 5.0 { (CENTRE, w - 2.5) } else { (OUTSIDE, libm::sqrt(w) - 3.0) };
     let erfinv_by_x = coefficients.into_iter().fold(0.0, |sum, coefficient| sum * at + coefficient);
     let z = core::f64::consts::SQRT_2 * erfinv_by_x * (1.0 - 2.0 * tail);
-    if word % 2 == 0 { z } else { -z }
+    if word & 1 == 0 { z } else { -z }
 }
