@@ -30,8 +30,7 @@ impl BatchNorm {
     /// # Examples
     /// ```
     /// use steadygrad::linear::{Dense, DenseWeights};
-    /// use steadygrad::norm::Affine;
-    /// use steadygrad::norm::batch_norm::FrozenStatistics;
+    /// use steadygrad::norm::{Affine, batch_norm::FrozenStatistics};
     /// use steadygrad::BatchNorm;
     ///
     /// let norm = BatchNorm { eps: 1.0, ..BatchNorm::default() };

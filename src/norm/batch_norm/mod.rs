@@ -47,8 +47,7 @@ pub enum Momentum {
 ///
 /// # Examples
 /// ```
-/// use steadygrad::norm::Affine;
-/// use steadygrad::norm::batch_norm::{BackwardInputs, BatchStatistics, Gradients, SavedStatistics};
+/// use steadygrad::norm::{Affine, batch_norm::{BackwardInputs, BatchStatistics, Gradients, SavedStatistics}};
 /// use steadygrad::{BatchNorm, ChannelShape, Epilogue};
 ///
 /// let shape = ChannelShape { outer: 2, channels: 2, inner: 1 };
@@ -182,8 +181,7 @@ impl BatchNorm {
     ///
     /// # Examples
     /// ```
-    /// use steadygrad::norm::Affine;
-    /// use steadygrad::norm::batch_norm::FrozenStatistics;
+    /// use steadygrad::norm::{Affine, batch_norm::FrozenStatistics};
     /// use steadygrad::{Activation, BatchNorm, ChannelShape, Epilogue};
     ///
     /// let shape = ChannelShape { outer: 1, channels: 1, inner: 2 };

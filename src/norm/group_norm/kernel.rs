@@ -3,7 +3,7 @@
 use crate::Element;
 use crate::norm::layer_norm::Deviation;
 use crate::norm::rows::{
-    self, Gradients, Mean, Measured, RowGradient, Rule, Weights, row_sums, sums_of_group,
+    self, Gradients, Hat, Measured, RowGradient, Rule, Weights, row_sums, sums_of_group,
 };
 use crate::parallel::{Offset, Rows};
 use crate::simd::{self, InOut, Isa, Kernel};
@@ -43,16 +43,16 @@ fn backward_row<I: Isa, T: Element>(
     (x, dy, dx): (&[T], &[T], &mut [T]),
     mut sums: Option<(&mut [f64], &mut [f64])>,
 ) {
-    let (mean, inner) = (Mean::new(measured.mean), weights.inner);
+    let (by, inner) = (Hat::new(measured), weights.inner);
     let mut of_row = [0.0; 2];
     for (channel, (x, dy)) in x.chunks_exact(inner).zip(dy.chunks_exact(inner)).enumerate() {
-        let [sum, moment] = row_sums::<I, T, Deviation>(isa, x, dy, None, mean);
+        let [sum, along] = row_sums::<I, T, Deviation>(isa, x, dy, None, by);
         if let Some((hat, plain)) = &mut sums {
-            hat[channel] += moment * measured.rstd;
+            hat[channel] += along;
             plain[channel] += sum;
         }
         let gamma = weights.affine.gamma(channel);
-        of_row = [of_row[0] + gamma * sum, of_row[1] + gamma * moment];
+        of_row = [of_row[0] + gamma * sum, of_row[1] + gamma * along];
     }
     let ahead = rows::ahead(x.len());
     let of_row = RowGradient::<T>::new::<Deviation>(measured, of_row, x.len());
@@ -65,7 +65,7 @@ fn backward_row<I: Isa, T: Element>(
             [dy],
             InOut::new(x, dx),
             #[inline(always)]
-            |[dy], x: T::Vector<I>| of_row.input(dy * gamma, Deviation::centre(x, of_row.mean) * of_row.rstd),
+            |[dy], x: T::Vector<I>| of_row.input(dy * gamma, Deviation::hat(x, of_row.hat)),
         );
     }
 }

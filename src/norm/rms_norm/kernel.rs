@@ -3,7 +3,7 @@
 use num_traits::Float;
 
 use crate::Element;
-use crate::norm::rows::{Mean, Measured, Rule};
+use crate::norm::rows::{Hat, Measured, Rule};
 use crate::simd::{self, Isa, Vector};
 
 /// Divides by the root of the mean square; no mean is taken off.
@@ -21,8 +21,8 @@ impl Rule for RootMeanSquare {
         Measured { mean: 0.0, rstd: 1.0 / Float::sqrt(squares / x.len() as f64 + eps) }
     }
     #[inline(always)]
-    fn centre<V: Vector>(x: V, _mean: Mean<V::Elem>) -> V {
-        x
+    fn hat<V: Vector>(x: V, by: Hat<V::Elem>) -> V {
+        x * by.rstd
     }
     #[inline(always)]
     fn through_mean(_mean_of_gradient: f64) -> f64 {

@@ -120,7 +120,7 @@ impl RmsNorm {
     /// | `rstd`            | `rows`        | read: what the forward left, second of the pair                |
     /// | `scratch`         | at least [`backward_scratch_len`](Self::backward_scratch_len) | overwritten; not looked at where no parameter's gradient is asked for |
     /// | `gradients.input` | `rows · cols` | overwritten                                                    |
-    /// | `gradients.gamma` | `cols`        | accumulated: two rows in the element type, these sums in `f64`  |
+    /// | `gradients.gamma` | `cols`        | accumulated: products in the element type, their sums in `f64`  |
     /// | `gradients.beta`  | `cols`        | accumulated, as γ's                                            |
     ///
     /// # Errors

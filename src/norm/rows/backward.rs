@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Mean, Measured, Rule};
+use super::{Hat, Measured, Rule, ahead};
 use crate::norm::NormGradients;
 use crate::parallel::{self, Offset, Rows, row_block};
 use crate::simd::{self, Active, InOut, Isa, Kernel, MAX_LANES, StoreInto, Vector, dispatch};
@@ -11,13 +11,6 @@ use crate::{Element, RowShape};
 /// `x`, `dy` and `dx` of rows, with their means (if there are any) and inverse deviations.
 pub(in crate::norm) type Gradients<'a, T> =
     (Rows<(&'a [T], &'a [T], &'a mut [T])>, Option<&'a [f64]>, &'a [f64]);
-
-/// Rows that [`Backward`] takes side by side, so that their sums for γ and β leave the registers once. More than two, and
-/// the next rows of dx that are asked for ahead push them out of the first-level cache (1.62 to 1.98 ms for 4096x768).
-const SIDE_BY_SIDE: usize = 2;
-
-/// Elements of a row up to which [`SIDE_BY_SIDE`] of them stay in the second-level cache between two passes.
-const NARROW: usize = 16 * 1024;
 
 /// Blocks of the backward, at most, and rows of one whose parameters are one an element, at least: the block's own sums
 /// are then a thirtieth of what it reads.
@@ -37,7 +30,7 @@ impl Layout {
     /// Rows whose sums for γ and β are taken together.
     fn block(self) -> usize {
         let block = row_block(self.cols).max(self.rows.div_ceil(MOST_BLOCKS));
-        if self.inner == 1 { block.max(LEAST_ROWS).next_multiple_of(SIDE_BY_SIDE) } else { block }
+        if self.inner == 1 { block.max(LEAST_ROWS) } else { block }
     }
 
     /// Numbers of one sum of a row: a parameter each, in whole vectors where the elements of a vector have their own.
@@ -78,18 +71,19 @@ struct Backward<'a, T, R> {
 impl<T: Element, R: Rule> Kernel for Backward<'_, T, R> {
     type Output = ();
     #[inline(always)]
-    fn run<I: Isa>(mut self, isa: I) {
-        self.sums.fill(0.0);
-        let (rows, cols) = (self.rows.data.2.len(), self.rows.data.0.width);
-        let mut row = 0;
-        if self.groups == 1 && cols <= NARROW {
-            while row + SIDE_BY_SIDE <= rows {
-                self.rows_from::<I, SIDE_BY_SIDE>(isa, row);
-                row += SIDE_BY_SIDE;
-            }
-        }
-        for row in row..rows {
-            self.rows_from::<I, 1>(isa, row);
+    fn run<I: Isa>(self, isa: I) {
+        let Self { gamma, groups, rows: Offset { first, data: (rows, mean, rstd) }, sums, .. } = self;
+        let Rows { data: (x, dy, dx), width: cols } = rows;
+        sums.fill(0.0);
+        let rows = x.chunks_exact(cols).zip(dy.chunks_exact(cols)).zip(dx.chunks_exact_mut(cols));
+        for (row, ((x, dy), dx)) in rows.enumerate() {
+            let (group, mean) = ((first + row) % groups, mean.map_or(0.0, |mean| mean[row]));
+            let measured = Measured { mean, rstd: rstd[row] };
+            let gamma = gamma.map(|gamma| &gamma[group * cols..(group + 1) * cols]);
+            let of_row = row_sums::<I, T, R>(isa, x, dy, gamma, Hat::new(measured));
+            let of_row = RowGradient::new::<R>(measured, of_row, cols);
+            let sums = sums_of_group(sums, groups, group);
+            Row { of_row, gamma, x, dy, dx, sums }.run::<I, R>(isa);
         }
     }
 }
@@ -97,22 +91,19 @@ impl<T: Element, R: Rule> Kernel for Backward<'_, T, R> {
 /// What the elements of a row need to know of the whole row: `dx = g · rstd − (x̂ · slope + constant)`, `g = γ · dy`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::norm) struct RowGradient<T> {
-    pub(in crate::norm) mean: Mean<T>,
-    pub(in crate::norm) rstd: T,
+    pub(in crate::norm) hat: Hat<T>,
     slope: T,
     constant: T,
 }
 
 impl<T: Element> RowGradient<T> {
-    /// From Σ g and Σ g · (x − mean) over `count` elements.
+    /// From Σ g and Σ g · x̂ over `count` elements.
     #[inline(always)]
-    pub(in crate::norm) fn new<R: Rule>(measured: Measured, [sum, moment]: [f64; 2], count: usize) -> Self {
-        let Measured { mean, rstd } = measured;
-        let count = count as f64;
+    pub(in crate::norm) fn new<R: Rule>(measured: Measured, [sum, along]: [f64; 2], count: usize) -> Self {
+        let (rstd, count) = (measured.rstd, count as f64);
         Self {
-            mean: Mean::new(mean),
-            rstd: T::from_f64(rstd),
-            slope: T::from_f64(rstd * (moment * rstd / count)),
+            hat: Hat::new(measured),
+            slope: T::from_f64(rstd * (along / count)),
             constant: T::from_f64(rstd * R::through_mean(sum / count)),
         }
     }
@@ -120,38 +111,7 @@ impl<T: Element> RowGradient<T> {
     /// `dx` of elements with normalised values `hat` and gradients `g`.
     #[inline(always)]
     pub(in crate::norm) fn input<V: Vector<Elem = T>>(&self, g: V, hat: V) -> V {
-        g.mul_sub(g.splat(self.rstd), hat.mul_add(g.splat(self.slope), g.splat(self.constant)))
-    }
-}
-
-impl<T: Element, R: Rule> Backward<'_, T, R> {
-    /// `ROWS` rows from `first` on: their sums while they come into cache, then all that needs those.
-    #[inline(always)]
-    fn rows_from<I: Isa, const ROWS: usize>(&mut self, isa: I, first: usize) {
-        let Offset { first: offset, data: (rows, mean, rstd) } = &mut self.rows;
-        let (Rows { data: (x, dy, dx), width }, group) = (rows, (*offset + first) % self.groups);
-        let cols = *width;
-        let gamma = self.gamma.map(|gamma| &gamma[group * cols..(group + 1) * cols]);
-        let at = first * cols..(first + ROWS) * cols;
-        let (x, dy, dx) = (&x[at.clone()], &dy[at.clone()], &mut dx[at]);
-        let measured = simd::inlined(
-            #[inline(always)]
-            |row: usize| {
-                let mean = mean.map_or(0.0, |mean| mean[first + row]);
-                Measured { mean, rstd: rstd[first + row] }
-            },
-        );
-        let mut of_row =
-            [RowGradient { mean: Mean::new(0.0), rstd: T::zero(), slope: T::zero(), constant: T::zero() };
-                ROWS];
-        for (row, of_row) in of_row.iter_mut().enumerate() {
-            let at = row * cols..(row + 1) * cols;
-            let sums =
-                row_sums::<I, T, R>(isa, &x[at.clone()], &dy[at], gamma, Mean::new(measured(row).mean));
-            *of_row = RowGradient::new::<R>(measured(row), sums, cols);
-        }
-        let sums = sums_of_group(self.sums, self.groups, group);
-        Columns { of_row, gamma, x, dy, dx, sums }.run::<I, R>(isa);
+        g.mul_sub(g.splat(self.hat.rstd), hat.mul_add(g.splat(self.slope), g.splat(self.constant)))
     }
 }
 
@@ -170,39 +130,72 @@ pub(in crate::norm) fn sums_of_group(
     Some((&mut hat[group * width..][..width], &mut plain[group * width..][..width]))
 }
 
-/// Σ g and Σ g · (x − mean) of a row, with g = γ · dy.
+/// Vectors of terms that are added before they become `f64`. Each has been rounded as a product; adding four rounds no
+/// more than that.
+const TOGETHER: usize = 4;
+
+/// Σ g and Σ g · x̂ of a row, with g = γ · dy.
 #[inline(always)]
 pub(in crate::norm) fn row_sums<I: Isa, T: Element, R: Rule>(
     isa: I,
     x: &[T],
     dy: &[T],
     gamma: Option<&[T]>,
-    mean: Mean<T>,
+    by: Hat<T>,
 ) -> [f64; 2] {
-    let one = simd::splat(isa, T::one());
-    let pairs = simd::inlined(
+    let (lanes, cols) = (T::Vector::<I>::LANES, x.len());
+    let zero = simd::splat(isa, T::zero());
+    let mut sums = [[simd::splat(isa, 0.0); 2]; 2];
+    let mut add = simd::inlined(
         #[inline(always)]
-        |x, g| [[g, one], [g, R::centre(x, mean)]],
+        |terms: [T::Vector<I>; 2]| {
+            for k in 0..2 {
+                let parts = T::widen(isa, [terms[k], zero, zero, zero]);
+                for half in 0..lanes / I::F64::LANES {
+                    sums[k][half] = sums[k][half] + parts[half];
+                }
+            }
+        },
     );
-    match gamma {
-        Some(gamma) => simd::sum_products(
-            isa,
-            [x, dy, gamma],
-            #[inline(always)]
-            |[x, dy, gamma]: [T::Vector<I>; 3]| pairs(x, dy * gamma),
-        ),
-        None => simd::sum_products(
-            isa,
-            [x, dy],
-            #[inline(always)]
-            |[x, dy]: [T::Vector<I>; 2]| pairs(x, dy),
-        ),
+    let mut at = 0;
+    while at + TOGETHER * lanes <= cols {
+        let (mut g, mut hat) = ([zero; TOGETHER], [zero; TOGETHER]);
+        for k in 0..TOGETHER {
+            let here = at + k * lanes..at + (k + 1) * lanes;
+            let dy = simd::load(isa, &dy[here.clone()]);
+            hat[k] = R::hat(simd::load(isa, &x[here.clone()]), by);
+            g[k] = match gamma {
+                Some(gamma) => dy * simd::load::<I, T>(isa, &gamma[here]),
+                None => dy,
+            };
+        }
+        let along = [g[0].mul_add(hat[0], g[1] * hat[1]), g[2].mul_add(hat[2], g[3] * hat[3])];
+        add([(g[0] + g[1]) + (g[2] + g[3]), along[0] + along[1]]);
+        at += TOGETHER * lanes;
     }
+    while at < cols {
+        let here = at..cols.min(at + lanes);
+        // Where a row ends within a vector, what is not there has x̂ = 0: a mean that overflows must not reach it.
+        let mut padded = [by.shift; MAX_LANES];
+        padded[..here.len()].copy_from_slice(&x[here.clone()]);
+        let hat = R::hat(simd::load(isa, &padded), by);
+        let dy = simd::load_partial(isa, &dy[here.clone()]);
+        let g = match gamma {
+            Some(gamma) => dy * simd::load_partial::<I, T>(isa, &gamma[here]),
+            None => dy,
+        };
+        add([g, g * hat]);
+        at += lanes;
+    }
+    sums.map(
+        #[inline(always)]
+        |[low, high]: [I::F64; 2]| (low + high).sum(),
+    )
 }
 
-/// Rows side by side, and where the sums of their columns are added.
-struct Columns<'a, T, const ROWS: usize> {
-    of_row: [RowGradient<T>; ROWS],
+/// A row, and where its elements are added to the sums of their columns.
+struct Row<'a, T> {
+    of_row: RowGradient<T>,
     gamma: Option<&'a [T]>,
     x: &'a [T],
     dy: &'a [T],
@@ -210,13 +203,18 @@ struct Columns<'a, T, const ROWS: usize> {
     sums: Option<(&'a mut [f64], &'a mut [f64])>,
 }
 
-impl<T: Element, const ROWS: usize> Columns<'_, T, ROWS> {
-    /// `dx` of all rows, vector by vector.
+impl<T: Element> Row<'_, T> {
+    /// `dx`, vector by vector; the next row is on its way from memory meanwhile.
     #[inline(always)]
     fn run<I: Isa, R: Rule>(mut self, isa: I) {
-        let (lanes, cols) = (T::Vector::<I>::LANES, self.x.len() / ROWS);
+        let (lanes, cols) = (T::Vector::<I>::LANES, self.x.len());
+        let ahead = ahead(cols);
         let mut at = 0;
         while at + lanes <= cols {
+            let next = at + ahead;
+            isa.prefetch(self.x.as_ptr().wrapping_add(next));
+            isa.prefetch(self.dy.as_ptr().wrapping_add(next));
+            isa.prefetch(self.dx.as_ptr().wrapping_add(next));
             self.strip::<I, R>(isa, at, lanes, simd::load::<I, T>, T::Vector::<I>::store_into);
             at += lanes;
         }
@@ -226,7 +224,7 @@ impl<T: Element, const ROWS: usize> Columns<'_, T, ROWS> {
         }
     }
 
-    /// The vector of `count` elements at a column, which `take` reads and `put` writes, of each row.
+    /// The vector of `count` elements at a column, which `take` reads and `put` writes.
     #[inline(always)]
     fn strip<I: Isa, R: Rule>(
         &mut self,
@@ -236,28 +234,17 @@ impl<T: Element, const ROWS: usize> Columns<'_, T, ROWS> {
         take: impl Fn(I, &[T]) -> T::Vector<I>,
         put: impl Fn(T::Vector<I>, &mut [T]),
     ) {
-        let cols = self.x.len() / ROWS;
-        let gamma = self.gamma.map(
-            #[inline(always)]
-            |gamma| take(isa, &gamma[at..at + count]),
-        );
-        let mut totals = [simd::splat(isa, T::zero()); 2];
-        for row in 0..ROWS {
-            let (of_row, here) = (self.of_row[row], row * cols + at..row * cols + at + count);
-            // No prefetcher sees this pass coming: it reads what the one before has read, and writes elsewhere.
-            isa.prefetch(self.dx.as_ptr().wrapping_add(here.start + ROWS * cols));
-            let (x, dy) = (take(isa, &self.x[here.clone()]), take(isa, &self.dy[here.clone()]));
-            let hat = R::centre(x, of_row.mean) * of_row.rstd;
-            totals = [hat.mul_add(dy, totals[0]), totals[1] + dy];
-            let g = match gamma {
-                Some(gamma) => dy * gamma,
-                None => dy,
-            };
-            put(of_row.input(g, hat), &mut self.dx[here]);
-        }
-        if let Some((hat, plain)) = &mut self.sums {
-            add_wide::<I, T>(isa, totals[0], &mut hat[at..]);
-            add_wide::<I, T>(isa, totals[1], &mut plain[at..]);
+        let here = at..at + count;
+        let (x, dy) = (take(isa, &self.x[here.clone()]), take(isa, &self.dy[here.clone()]));
+        let hat = R::hat(x, self.of_row.hat);
+        let g = match self.gamma {
+            Some(gamma) => dy * take(isa, &gamma[here.clone()]),
+            None => dy,
+        };
+        put(self.of_row.input(g, hat), &mut self.dx[here]);
+        if let Some((of_gamma, of_beta)) = &mut self.sums {
+            add_wide::<I, T>(isa, hat * dy, &mut of_gamma[at..]);
+            add_wide::<I, T>(isa, dy, &mut of_beta[at..]);
         }
     }
 }
@@ -348,7 +335,7 @@ pub(in crate::norm) fn reduce<T: Element>(
     let Layout { cols, groups, inner, .. } = layout;
     let rows = Offset { first: 0, data: (Rows { data: (x, dy, dx), width: cols }, mean, rstd) };
     if !has_parameters {
-        parallel::for_each(rows, row_block(cols).next_multiple_of(SIDE_BY_SIDE), |rows| each(rows, &mut []));
+        parallel::for_each(rows, row_block(cols), |rows| each(rows, &mut []));
         return;
     }
     let width = layout.width();

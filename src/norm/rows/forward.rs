@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Mean, Measured, Rule, Weights, ahead};
+use super::{Hat, Measured, Rule, Weights, ahead};
 use crate::Element;
 use crate::norm::Affine;
 use crate::parallel::{self, Offset, Rows, row_block};
@@ -51,10 +51,10 @@ fn normalise<I: Isa, T: Element, R: Rule>(
     weights: Weights<'_, T>,
     row: InOut<'_, T>,
 ) {
-    let (mean, rstd) = (Mean::new(measured.mean), T::from_f64(measured.rstd));
+    let by = Hat::new(measured);
     let hat = simd::inlined(
         #[inline(always)]
-        |x: T::Vector<I>| R::centre(x, mean) * rstd,
+        |x: T::Vector<I>| R::hat(x, by),
     );
     let Weights { affine: Affine { gamma, beta }, inner, .. } = weights;
     if inner > 1 && (gamma.is_some() || beta.is_some()) {

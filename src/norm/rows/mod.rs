@@ -16,8 +16,8 @@ use crate::simd::{Isa, Vector};
 pub(super) trait Rule: Send + Sync + 'static {
     /// Mean (0 where none is taken off) and inverse deviation of a row.
     fn measure<I: Isa, T: Element>(isa: I, x: &[T], eps: f64) -> Measured;
-    /// `x` without the mean.
-    fn centre<V: Vector>(x: V, mean: Mean<V::Elem>) -> V;
+    /// `x̂`.
+    fn hat<V: Vector>(x: V, by: Hat<V::Elem>) -> V;
     /// What goes back through the mean, of the mean of the gradient.
     fn through_mean(mean_of_gradient: f64) -> f64;
 }
@@ -41,6 +41,29 @@ impl<T: Element> Mean<T> {
     pub(super) fn new(mean: f64) -> Self {
         let high = T::from_f64(mean);
         Self { high, low: T::from_f64(mean - high.to_f64()) }
+    }
+
+    /// `x` without the mean.
+    #[inline(always)]
+    pub(super) fn centre<V: Vector<Elem = T>>(self, x: V) -> V {
+        (x - self.high) - self.low
+    }
+}
+
+/// What normalises a row: `x̂ = (x − shift) · rstd + offset`, where the offset has what the shift lost of the mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hat<T> {
+    pub(super) shift: T,
+    pub(super) rstd: T,
+    pub(super) offset: T,
+}
+
+impl<T: Element> Hat<T> {
+    #[inline(always)]
+    pub(super) fn new(Measured { mean, rstd }: Measured) -> Self {
+        let shift = T::from_f64(mean);
+        let lost = mean - shift.to_f64();
+        Self { shift, rstd: T::from_f64(rstd), offset: T::from_f64(-lost * rstd) }
     }
 }
 

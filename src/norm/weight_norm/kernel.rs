@@ -66,7 +66,7 @@ impl<T: Element> Kernel for Forward<'_, T> {
                 [],
                 unit,
                 #[inline(always)]
-                |[], v: T::Vector<I>| Deviation::centre(v, mean) * one * two,
+                |[], v: T::Vector<I>| mean.centre(v) * one * two,
             );
         }
     }
@@ -94,7 +94,7 @@ impl<T: Element> Kernel for Backward<'_, T> {
             let (mean, [one, two]) = (Mean::new(mean), size.divide_in_two::<T>(1.0));
             let hat = simd::inlined(
                 #[inline(always)]
-                |v: T::Vector<I>| Deviation::centre(v, mean) * one * two,
+                |v: T::Vector<I>| mean.centre(v) * one * two,
             );
             let ones = simd::splat(isa, T::one());
             let sums = simd::sum_products(
