@@ -148,8 +148,13 @@ impl<T: Element> Greedy<'_, T> {
     /// };
     ///
     /// let rbm = Rbm { visible: 2, hidden: 1, units: VisibleUnits::Bernoulli };
-    /// let learner = Learner::Rbm { learning: ContrastiveDivergence::new(rbm), particles: 0 };
-    /// let plan = LayerPlan { learner, epochs: 300, batch: 2, early_stop: None };
+    /// let learning = ContrastiveDivergence { lr: 0.5, ..ContrastiveDivergence::new(rbm) };
+    /// let plan = LayerPlan {
+    ///     learner: Learner::Rbm { learning, particles: 0 },
+    ///     epochs: 1000,
+    ///     batch: 2,
+    ///     early_stop: None,
+    /// };
     /// let (mut w, mut b) = ([0.1_f32, 0.1], [0.0]);
     /// let data = [0.0, 0.0, 1.0, 1.0]; // two pixels that are always equal
     /// let mut errors = Vec::new();
@@ -161,8 +166,8 @@ impl<T: Element> Greedy<'_, T> {
     ///         ControlFlow::Continue(())
     ///     },
     /// )?;
-    /// assert_eq!((layers, errors.len()), (1, 300));
-    /// assert!(errors[299] < 0.5 * errors[0]);
+    /// assert_eq!((layers, errors.len()), (1, 1000));
+    /// assert!(errors[999] < 0.1 * errors[0]);
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
     pub fn train(
