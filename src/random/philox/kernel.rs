@@ -148,8 +148,9 @@ pub(crate) fn uniforms<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, o
         stream,
         first,
         out,
+        // Twenty-four bits fit both types: the compiler converts to `T` at once.
         #[inline(always)]
-        |word| f64::from((word >> 8) as i32) * reference::UNIFORM_STEP,
+        |word| T::from_f64(f64::from((word >> 8) as i32)) * T::from_f64(reference::UNIFORM_STEP),
     );
 }
 
@@ -165,7 +166,7 @@ pub(crate) fn normals<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, ou
         #[inline(always)]
         |word| {
             let tail = (f64::from((word >> 1) as i32) + 0.5) * reference::TAIL_STEP;
-            if word & 1 == 0 { tail } else { -tail }
+            T::from_f64(if word & 1 == 0 { tail } else { -tail })
         },
     );
     simd::zip(
@@ -177,9 +178,9 @@ pub(crate) fn normals<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, ou
     );
 }
 
-/// Fills `out` with `f` of each word from `first` on, rounded to `T`.
+/// Fills `out` with `f` of each word from `first` on.
 #[inline(always)]
-fn convert<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, out: &mut [T], f: impl Fn(u32) -> f64) {
+fn convert<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, out: &mut [T], f: impl Fn(u32) -> T) {
     fill(
         isa,
         stream,
@@ -190,7 +191,7 @@ fn convert<I: Isa, T: Element>(isa: I, stream: Philox, first: u64, out: &mut [T]
         |[even, odd], to| {
             let words = <I::Words as Words>::interleave(even, odd);
             for (to, word) in to.iter_mut().zip(words) {
-                *to = T::from_f64(f(word));
+                *to = f(word);
             }
         },
     );
