@@ -128,3 +128,8 @@ pub mod reference {
     pub use crate::stats::moments::reference as moments;
     pub use crate::stats::norm_partial::reference as norm_partial;
 }
+
+/// The examples of the README run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

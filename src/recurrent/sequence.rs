@@ -243,13 +243,13 @@ impl<T> SequenceValues<'_, T> {
 pub struct RecurrentGradients<'a, T> {
     /// Of the input: `steps · batch · inputs`, overwritten.
     pub x: Option<&'a mut [T]>,
-    /// Of [`RecurrentWeights::input`], accumulated.
+    /// Of [`RecurrentWeights::input`](super::RecurrentWeights::input), accumulated.
     pub input: Option<&'a mut [T]>,
-    /// Of [`RecurrentWeights::recurrent`], accumulated.
+    /// Of [`RecurrentWeights::recurrent`](super::RecurrentWeights::recurrent), accumulated.
     pub recurrent: Option<&'a mut [T]>,
-    /// Of [`RecurrentWeights::input_bias`], accumulated.
+    /// Of [`RecurrentWeights::input_bias`](super::RecurrentWeights::input_bias), accumulated.
     pub input_bias: Option<&'a mut [T]>,
-    /// Of [`RecurrentWeights::recurrent_bias`], accumulated.
+    /// Of [`RecurrentWeights::recurrent_bias`](super::RecurrentWeights::recurrent_bias), accumulated.
     pub recurrent_bias: Option<&'a mut [T]>,
     /// As the weights, accumulated.
     pub projection: Option<&'a mut [T]>,
