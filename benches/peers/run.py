@@ -23,10 +23,10 @@ sys.path.insert(0, str(HERE))
 import peers  # noqa: E402
 
 # The group of peers.py that a workload's first word belongs to.
-GROUPS = {"act": "a", "clip_norm": "b", "clip_value": "b", "sgdm": "b", "adam": "b", "adamw": "b", "clip+sgdm": "b",
-          "clip+adam": "b", "clip+adamw": "b", "bn": "c", "bn_relu": "c", "bn_add_relu": "c", "layer_norm": "c", "lstm": "d",
-          "gru": "d", "rnn": "d", "linear": "e",
-          "gemm": "e", "softmax_ce": "f", "step": "h", "rbm_pcd": "i"}
+GROUPS = {"act": "a", "clip_norm": "b", "clip_norm_under": "b", "clip_value": "b", "sgdm": "b", "adam": "b", "adamw": "b",
+          "clip+sgdm": "b", "clip+adam": "b", "clip+adamw": "b", "bn": "c", "bn_relu": "c", "bn_add_relu": "c",
+          "layer_norm": "c", "lstm": "d", "gru": "d", "rnn": "d", "linear": "e", "gemm": "e", "softmax_ce": "f", "step": "h",
+          "rbm_pcd": "i"}
 
 
 def lines(command, environment):

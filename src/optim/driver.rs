@@ -129,11 +129,16 @@ pub(super) struct Intake<T> {
     keep: Option<[T; 2]>,
 }
 
-/// `factor` as a large part and a small one of the same sign.
+/// 1 − `decay` as a large part and a small one.
 ///
-/// Rounded to `f32` alone, 1 − lr·λ is off by up to 3e-8 to the same side in every step: 3e-5 after a thousand. The small
-/// part is never 0, which an infinite parameter would make NaN.
-fn in_two<T: Element>(factor: f64) -> [T; 2] {
+/// Rounded to `f32` alone, it is off by up to 3e-8 to the same side in every step: 3e-5 after a thousand. As 1 and −`decay`
+/// its last rounding is that of the parameter, to either side, also without FMA. A decay that turns the sign, or nearly,
+/// must not make infinity minus infinity: then both parts have one sign.
+fn kept<T: Element>(decay: f64) -> [T; 2] {
+    if decay <= 0.5 {
+        return [T::one(), T::from_f64(-decay)];
+    }
+    let factor = 1.0 - decay;
     let large = T::from_f64(factor * (1.0 - T::epsilon().to_f64()));
     [large, T::from_f64(factor - large.to_f64())]
 }
@@ -142,7 +147,7 @@ impl<T: Element> Intake<T> {
     pub(super) fn new(scale: Scale, weight_decay: WeightDecay, lr: f64) -> Self {
         let (coupled, keep) = match weight_decay {
             WeightDecay::Coupled(decay) => ((decay != 0.0).then(|| T::from_f64(decay)), None),
-            WeightDecay::Decoupled(decay) => (None, (lr * decay != 0.0).then(|| in_two(1.0 - lr * decay))),
+            WeightDecay::Decoupled(decay) => (None, (lr * decay != 0.0).then(|| kept(lr * decay))),
         };
         let scale = match scale {
             Scale::LeaveOut => None,
@@ -163,7 +168,11 @@ impl<T: Element> Intake<T> {
             None => g,
         };
         let p = match self.keep {
-            Some([large, small]) => p.mul_add(p.splat(large), p * small),
+            Some([large, small]) => {
+                // What an infinite parameter loses is finite.
+                let limit = p.splat(T::max_value());
+                p.mul_add(p.splat(large), p.clamp(-limit, limit) * small)
+            }
             None => p,
         };
         (g, p)
