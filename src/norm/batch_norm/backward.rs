@@ -327,9 +327,9 @@ impl<T: Element> Strip<'_, T> {
                     self.sums_of(place, &dz, &mut sums);
                 }
             });
-        } else if wants_sums && self.task.gate.is_some() {
+        } else if let (true, Some(gate)) = (wants_sums, self.task.gate) {
             let mean = &self.mean;
-            self.visit((first, 0), [height, width], GradientSumsOf { mean, sums: &mut sums });
+            self.visit(gate, (first, 0), [height, width], GradientSumsOf { mean, sums: &mut sums });
         } else if wants_sums {
             let tile_rows = (TILE / width).clamp(1, height);
             for row in (0..height).step_by(tile_rows) {
@@ -369,9 +369,9 @@ impl<T: Element> Strip<'_, T> {
         if let Some(dz) = dresidual {
             return self.input_from(by, self.computed((first, 0), &dz), dx);
         }
-        if self.task.gate.is_some() {
+        if let Some(gate) = self.task.gate {
             let size = [dx.rows(), dx.cols()];
-            return self.visit((first, 0), size, InputOf { strip: self, by, dx });
+            return self.visit(gate, (first, 0), size, InputOf { strip: self, by, dx });
         }
         let mut gradient = [T::zero(); TILE];
         each_tile(first, dx, |place, dx| {
@@ -396,16 +396,13 @@ impl<T: Element> Strip<'_, T> {
         }
     }
 
-    /// Calls `visitor` with the gate and the tiles of this size at a place.
-    ///
-    /// # Panics
-    /// Where the backward has no gate.
-    fn visit(&self, place: (usize, usize), size: [usize; 2], visitor: impl Visitor<T>) {
+    /// Calls `visitor` with the backward's gate and the tiles of this size at a place.
+    fn visit(&self, gate: Through<'_, T>, place: (usize, usize), size: [usize; 2], visitor: impl Visitor<T>) {
         let (common, by) = (&self.task.common, &self.normalizing);
         let (active, inner) = (common.active, common.strips.shape.inner);
         let tile = |data| common.tile(data, place, &self.channels, size);
         let (x, dy) = (tile(common.x), tile(self.task.dy));
-        match self.task.gate.expect("a gate") {
+        match gate {
             Through::Nothing => {
                 visitor.visit(active, kernel::Gated { inner, by, gate: kernel::Open, tiles: [x, dy] });
             }
@@ -422,8 +419,8 @@ impl<T: Element> Strip<'_, T> {
 
     /// Overwrites a tile with the gradient of the norm's output: `dy` through the activation.
     fn gradient(&self, place: (usize, usize), mut out: MatrixMut<'_, T>) {
-        if self.task.gate.is_some() {
-            return self.visit(place, [out.rows(), out.cols()], GradientOf { dz: out });
+        if let Some(gate) = self.task.gate {
+            return self.visit(gate, place, [out.rows(), out.cols()], GradientOf { dz: out });
         }
         let common = &self.task.common;
         let (active, stride, dy) = (common.active, common.strips.stride(), self.task.dy);

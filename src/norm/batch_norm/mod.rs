@@ -1,8 +1,8 @@
 //! Batch normalisation, with the addition and the activation that follow it, forward and backward.
 //!
 //! Ioffe & Szegedy 2015, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift".
-//! Statistics are [`Moments`] in `f64`; a strip of channels is normalised while it is in cache, and the residual and the
-//! activation follow on each tile of it.
+//! Statistics are [`Moments`] in `f64`; a strip of channels is normalised while it is in cache. The residual and a ReLU or
+//! leaky ReLU are taken along in registers, both ways; other activations follow on each tile while that is in cache.
 
 mod backward;
 mod fold;
