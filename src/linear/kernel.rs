@@ -267,6 +267,8 @@ impl<'a, T> Source<'a, T> {
     }
 }
 
+/// Elements of the largest block that is transposed: sixteen rows of sixteen `f32`.
+const MAX_BLOCK: usize = 256;
 /// Rows of a source that are read side by side while it is packed: as many streams as prefetchers follow.
 const STREAMS: usize = 16;
 
@@ -297,13 +299,7 @@ impl<T: Element> Kernel for PackLeft<'_, T> {
                 let rows = self.tiles.rows(tile);
                 let (packed, rest) = out.split_at_mut(rows.len() * self.depth);
                 out = rest;
-                let source = self.source.from(rows.start, 0);
-                for row in 0..rows.len() {
-                    let from = &source.data[row * source.outer_step..][..self.depth];
-                    for (packed, &a) in packed[row..].iter_mut().step_by(rows.len()).zip(from) {
-                        *packed = self.alpha * a;
-                    }
-                }
+                interleave(isa, self.alpha, rows.len(), self.source.from(rows.start, 0), packed);
             }
             return;
         }
@@ -336,7 +332,44 @@ impl<T: Element> Kernel for PackLeft<'_, T> {
     }
 }
 
-/// Lays columns out as panels of a vector's width, `[k][column]`; the last panel is filled up with zeros.
+/// `packed[k · rows + row] = alpha · source(row, k)` of rows that are contiguous, by blocks that are transposed in L1.
+#[inline(always)]
+fn interleave<I: Isa, T: Element>(isa: I, alpha: T, rows: usize, source: Source<'_, T>, packed: &mut [T]) {
+    /// Blocks side by side that hold the rows of the tallest tile: two of eight `f64`.
+    const BLOCKS: usize = 2;
+    let lanes = T::Vector::<I>::LANES;
+    let depth = packed.len() / rows;
+    let mut block = [T::zero(); BLOCKS * MAX_BLOCK];
+    let mut k = 0;
+    while k + lanes <= depth {
+        for (row, block) in (0..rows).step_by(lanes).zip(block.chunks_exact_mut(lanes * lanes)) {
+            let from = &source.data[row * source.outer_step + k..];
+            transpose_block(isa, from, ((rows - row).min(lanes), source.outer_step), block);
+        }
+        let packed = &mut packed[k * rows..];
+        for k in 0..lanes {
+            for (row, block) in (0..rows).step_by(lanes).zip(block.chunks_exact(lanes * lanes)) {
+                let a: T::Vector<I> = simd::load(isa, &block[k * lanes..]);
+                // What a whole vector writes past its rows comes next.
+                let to = &mut packed[k * rows + row..];
+                if to.len() >= lanes {
+                    (a * alpha).store_into(to);
+                } else {
+                    let rest = to.len().min(rows - row);
+                    (a * alpha).store_partial_into(&mut to[..rest]);
+                }
+            }
+        }
+        k += lanes;
+    }
+    for (k, packed) in packed.chunks_exact_mut(rows).enumerate().skip(k) {
+        for (row, packed) in packed.iter_mut().enumerate() {
+            *packed = alpha * source.data[row * source.outer_step + k];
+        }
+    }
+}
+
+/// Lays columns out as panels of a vector's width, `[k][column]`; what a last panel has more does not matter.
 pub(super) struct PackRight<'a, T> {
     pub(super) depth: usize,
     pub(super) cols: usize,
@@ -382,18 +415,22 @@ impl<T: Element> PackRight<'_, T> {
     #[inline(always)]
     fn transpose<I: Isa>(self, isa: I) {
         let lanes = T::Vector::<I>::LANES;
+        let stride = self.source.outer_step;
         for (panel, out) in self.out.chunks_exact_mut(self.depth * lanes).enumerate() {
             let width = lanes.min(self.cols - panel * lanes);
             let source = self.source.from(panel * lanes, 0);
-            let whole = if width == lanes { self.depth / lanes * lanes } else { 0 };
-            for k in (0..whole).step_by(lanes) {
-                transpose_block(isa, &source.data[k..], source.outer_step, &mut out[k * lanes..]);
-            }
-            for (k, out) in out.chunks_exact_mut(lanes).enumerate().skip(whole) {
-                out.fill(T::zero());
-                for (col, out) in out[..width].iter_mut().enumerate() {
-                    *out = source.data[col * source.outer_step + k];
+            if self.depth < lanes {
+                for (k, out) in out.chunks_exact_mut(lanes).enumerate() {
+                    for (col, out) in out[..width].iter_mut().enumerate() {
+                        *out = source.data[col * stride + k];
+                    }
                 }
+                continue;
+            }
+            for k in (0..self.depth).step_by(lanes) {
+                // The last block overlaps the one before.
+                let k = k.min(self.depth - lanes);
+                transpose_block(isa, &source.data[k..], (width, stride), &mut out[k * lanes..]);
             }
         }
     }

@@ -115,13 +115,13 @@ impl Avx2 {
     /// As there.
     #[inline(always)]
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
-    pub(super) unsafe fn transpose_f32(self, from: *const f32, stride: usize, to: *mut f32) {
+    pub(super) unsafe fn transpose_f32(self, from: *const f32, stride: usize, rows: usize, to: *mut f32) {
         for (row, k) in [(0, 0), (0, 4), (0, 8), (0, 12), (8, 0), (8, 4), (8, 8), (8, 12)] {
             let at = super::inlined(
                 #[inline(always)]
-                |i: usize| from.wrapping_add((row + i) * stride + k),
+                |i: usize| from.wrapping_add((row + i).min(rows - 1) * stride + k),
             );
-            // SAFETY: four columns of rows `row..row + 8`, which the caller gives.
+            // SAFETY: four columns of eight rows that the caller gives.
             let [a, b, c, d] = unsafe {
                 [
                     pair_f32(at(0), at(4)),
@@ -151,13 +151,13 @@ impl Avx2 {
     /// As there.
     #[inline(always)]
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
-    pub(super) unsafe fn transpose_f64(self, from: *const f64, stride: usize, to: *mut f64) {
+    pub(super) unsafe fn transpose_f64(self, from: *const f64, stride: usize, rows: usize, to: *mut f64) {
         for (row, k) in [(0, 0), (0, 2), (0, 4), (0, 6), (4, 0), (4, 2), (4, 4), (4, 6)] {
             let at = super::inlined(
                 #[inline(always)]
-                |i: usize| from.wrapping_add((row + i) * stride + k),
+                |i: usize| from.wrapping_add((row + i).min(rows - 1) * stride + k),
             );
-            // SAFETY: two columns of rows `row..row + 4`, which the caller gives.
+            // SAFETY: two columns of four rows that the caller gives.
             let [a, b] = unsafe { [pair_f64(at(0), at(2)), pair_f64(at(1), at(3))] };
             let columns = [cpu!(_mm256_unpacklo_pd(a, b)), cpu!(_mm256_unpackhi_pd(a, b))];
             for i in 0..2 {
@@ -398,9 +398,9 @@ impl Vector for F32x16 {
         unsafe { _mm256_stream_ps(to.wrapping_add(8), self.1) };
     }
     #[inline(always)]
-    unsafe fn transpose(isa: Avx2, from: *const f32, stride: usize, to: *mut f32) {
+    unsafe fn transpose(isa: Avx2, from: *const f32, stride: usize, rows: usize, to: *mut f32) {
         // SAFETY: the caller gives what it needs.
-        unsafe { isa.transpose_f32(from, stride, to) };
+        unsafe { isa.transpose_f32(from, stride, rows, to) };
     }
 }
 
@@ -631,9 +631,9 @@ impl Vector for F64x8 {
         unsafe { _mm256_stream_pd(to.wrapping_add(4), self.1) };
     }
     #[inline(always)]
-    unsafe fn transpose(isa: Avx2, from: *const f64, stride: usize, to: *mut f64) {
+    unsafe fn transpose(isa: Avx2, from: *const f64, stride: usize, rows: usize, to: *mut f64) {
         // SAFETY: the caller gives what it needs.
-        unsafe { isa.transpose_f64(from, stride, to) };
+        unsafe { isa.transpose_f64(from, stride, rows, to) };
     }
 }
 

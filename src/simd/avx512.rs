@@ -265,11 +265,11 @@ impl Vector for F32x16 {
         unsafe { _mm512_stream_ps(to, self.0) };
     }
     #[inline(always)]
-    unsafe fn transpose(_isa: Avx512, from: *const f32, stride: usize, to: *mut f32) {
+    unsafe fn transpose(_isa: Avx512, from: *const f32, stride: usize, rows: usize, to: *mut f32) {
         // SAFETY: AVX-512 is detected together with AVX2.
         let isa = unsafe { Avx2::assume() };
         // SAFETY: the caller gives what it needs.
-        unsafe { isa.transpose_f32(from, stride, to) };
+        unsafe { isa.transpose_f32(from, stride, rows, to) };
     }
 }
 
@@ -464,11 +464,11 @@ impl Vector for F64x8 {
         unsafe { _mm512_stream_pd(to, self.0) };
     }
     #[inline(always)]
-    unsafe fn transpose(_isa: Avx512, from: *const f64, stride: usize, to: *mut f64) {
+    unsafe fn transpose(_isa: Avx512, from: *const f64, stride: usize, rows: usize, to: *mut f64) {
         // SAFETY: AVX-512 is detected together with AVX2.
         let isa = unsafe { Avx2::assume() };
         // SAFETY: the caller gives what it needs.
-        unsafe { isa.transpose_f64(from, stride, to) };
+        unsafe { isa.transpose_f64(from, stride, rows, to) };
     }
 }
 

@@ -176,16 +176,23 @@ pub trait Vector:
     /// # Safety
     /// `to` is valid for writes of `LANES` elements and aligned to 64 bytes.
     unsafe fn stream(self, to: *mut Self::Elem);
-    /// Transposes `LANES` rows of `LANES` elements, `stride` apart: `to[k · LANES + row] = from[row · stride + k]`.
+    /// Transposes `rows` rows of `LANES` elements, `stride` apart: `to[k · LANES + row] = from[row · stride + k]`, where
+    /// the last row stands in for those that lack.
     ///
     /// # Safety
-    /// Each row is valid for reads of `LANES` elements, `to` for writes of `LANES · LANES`.
+    /// `rows` is not 0, each row is valid for reads of `LANES` elements, `to` for writes of `LANES · LANES`.
     #[inline(always)]
-    unsafe fn transpose(_isa: Self::Isa, from: *const Self::Elem, stride: usize, to: *mut Self::Elem) {
+    unsafe fn transpose(
+        _isa: Self::Isa,
+        from: *const Self::Elem,
+        stride: usize,
+        rows: usize,
+        to: *mut Self::Elem,
+    ) {
         for row in 0..Self::LANES {
             for k in 0..Self::LANES {
                 // SAFETY: element `k` of a row that the caller gives.
-                let element = unsafe { *from.wrapping_add(row * stride + k) };
+                let element = unsafe { *from.wrapping_add(row.min(rows - 1) * stride + k) };
                 // SAFETY: one of the caller's `LANES · LANES` elements.
                 unsafe { *to.wrapping_add(k * Self::LANES + row) = element };
             }

@@ -194,15 +194,21 @@ unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
     *sums = totals;
 }
 
-/// `to[k · LANES + row] = from[row · stride + k]` for as many rows and `k` as a vector has lanes.
+/// `to[k · LANES + row] = from[row · stride + k]` for as many `k` as a vector has lanes and for `rows` rows, the last of
+/// which stands in for those that a vector has more.
 ///
 /// # Panics
-/// Where a slice is too short.
+/// Where a slice is too short, or without a row.
 #[inline(always)]
-pub(crate) fn transpose_block<I: Isa, T: Element>(isa: I, from: &[T], stride: usize, to: &mut [T]) {
+pub(crate) fn transpose_block<I: Isa, T: Element>(
+    isa: I,
+    from: &[T],
+    (rows, stride): (usize, usize),
+    to: &mut [T],
+) {
     let lanes = T::Vector::<I>::LANES;
-    assert!((lanes - 1) * stride + lanes <= from.len());
+    assert!(rows > 0 && (rows - 1) * stride + lanes <= from.len());
     assert!(lanes * lanes <= to.len());
     // SAFETY: both slices are long enough.
-    unsafe { T::Vector::<I>::transpose(isa, from.as_ptr(), stride, to.as_mut_ptr()) };
+    unsafe { T::Vector::<I>::transpose(isa, from.as_ptr(), stride, rows, to.as_mut_ptr()) };
 }
