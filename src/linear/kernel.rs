@@ -267,8 +267,6 @@ impl<'a, T> Source<'a, T> {
     }
 }
 
-/// Elements of the largest block that is transposed: sixteen rows of sixteen `f32`.
-const MAX_BLOCK: usize = 256;
 /// Rows of a source that are read side by side while it is packed: as many streams as prefetchers follow.
 const STREAMS: usize = 16;
 
@@ -299,7 +297,13 @@ impl<T: Element> Kernel for PackLeft<'_, T> {
                 let rows = self.tiles.rows(tile);
                 let (packed, rest) = out.split_at_mut(rows.len() * self.depth);
                 out = rest;
-                interleave(isa, self.alpha, rows.len(), self.source.from(rows.start, 0), packed);
+                let source = self.source.from(rows.start, 0);
+                for row in 0..rows.len() {
+                    let from = &source.data[row * source.outer_step..][..self.depth];
+                    for (packed, &a) in packed[row..].iter_mut().step_by(rows.len()).zip(from) {
+                        *packed = self.alpha * a;
+                    }
+                }
             }
             return;
         }
@@ -328,43 +332,6 @@ impl<T: Element> Kernel for PackLeft<'_, T> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// `packed[k · rows + row] = alpha · source(row, k)` of rows that are contiguous, by blocks that are transposed in L1.
-#[inline(always)]
-fn interleave<I: Isa, T: Element>(isa: I, alpha: T, rows: usize, source: Source<'_, T>, packed: &mut [T]) {
-    /// Blocks side by side that hold the rows of the tallest tile: two of eight `f64`.
-    const BLOCKS: usize = 2;
-    let lanes = T::Vector::<I>::LANES;
-    let depth = packed.len() / rows;
-    let mut block = [T::zero(); BLOCKS * MAX_BLOCK];
-    let mut k = 0;
-    while k + lanes <= depth {
-        for (row, block) in (0..rows).step_by(lanes).zip(block.chunks_exact_mut(lanes * lanes)) {
-            let from = &source.data[row * source.outer_step + k..];
-            transpose_block(isa, from, ((rows - row).min(lanes), source.outer_step), block);
-        }
-        let packed = &mut packed[k * rows..];
-        for k in 0..lanes {
-            for (row, block) in (0..rows).step_by(lanes).zip(block.chunks_exact(lanes * lanes)) {
-                let a: T::Vector<I> = simd::load(isa, &block[k * lanes..]);
-                // What a whole vector writes past its rows comes next.
-                let to = &mut packed[k * rows + row..];
-                if to.len() >= lanes {
-                    (a * alpha).store_into(to);
-                } else {
-                    let rest = to.len().min(rows - row);
-                    (a * alpha).store_partial_into(&mut to[..rest]);
-                }
-            }
-        }
-        k += lanes;
-    }
-    for (k, packed) in packed.chunks_exact_mut(rows).enumerate().skip(k) {
-        for (row, packed) in packed.iter_mut().enumerate() {
-            *packed = alpha * source.data[row * source.outer_step + k];
         }
     }
 }
