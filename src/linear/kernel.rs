@@ -4,7 +4,8 @@ use core::ops::Range;
 
 use super::{MatrixLayout, Transpose};
 use crate::simd::{
-    self, Isa, Kernel, Left, MatrixMut, Right, StoreInto, Vector, multiply_tile, transpose_block,
+    self, Ahead, Isa, Kernel, Left, Lines, MatrixMut, Right, StoreInto, Vector, multiply_tile,
+    transpose_block,
 };
 use crate::{Element, Level};
 
@@ -111,6 +112,9 @@ pub(super) struct Multiply<'a, T> {
     pub(super) last: usize,
     pub(super) left: Rows<'a, T>,
     pub(super) right: Right<'a, T>,
+    pub(super) ahead: Ahead<'a, T>,
+    /// Tiles that have asked memory for what lies ahead before.
+    pub(super) asked: usize,
     pub(super) start: Start<'a, T>,
 }
 
@@ -124,7 +128,7 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
         let Self(multiply, mut c) = self;
         let lanes = T::Vector::<I>::LANES;
         let most = side_by_side(I::LEVEL, multiply.tiles.tallest());
-        let mut col = 0;
+        let (mut col, mut asked) = (0, multiply.asked);
         while c.cols() > 0 {
             let panels = 1 << c.cols().div_ceil(lanes).min(most).ilog2();
             let (strip, rest) = {
@@ -133,10 +137,10 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
             };
             c = rest;
             match panels {
-                8 => multiply.strip::<I, 8>(isa, col, strip),
-                4 => multiply.strip::<I, 4>(isa, col, strip),
-                2 => multiply.strip::<I, 2>(isa, col, strip),
-                _ => multiply.strip::<I, 1>(isa, col, strip),
+                8 => multiply.strip::<I, 8>(isa, col, &mut asked, strip),
+                4 => multiply.strip::<I, 4>(isa, col, &mut asked, strip),
+                2 => multiply.strip::<I, 2>(isa, col, &mut asked, strip),
+                _ => multiply.strip::<I, 1>(isa, col, &mut asked, strip),
             }
             col += panels * lanes;
         }
@@ -144,30 +148,38 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
 }
 
 impl<T: Element> Multiply<'_, T> {
-    /// All tiles of `PANELS` panels from column `col` on: the panels stay in L1.
+    /// All tiles of `PANELS` panels from column `col` on.
     #[inline(always)]
-    fn strip<I: Isa, const PANELS: usize>(&self, isa: I, col: usize, mut c: MatrixMut<'_, T>) {
+    fn strip<I: Isa, const PANELS: usize>(
+        &self,
+        isa: I,
+        col: usize,
+        asked: &mut usize,
+        mut c: MatrixMut<'_, T>,
+    ) {
         let right = self.right.starting_at(col / T::Vector::<I>::LANES);
         let top = self.tiles.start(self.first);
         for tile in self.first..self.last {
             let rows = self.tiles.rows(tile);
             let left = self.left.tile(rows.clone());
             let at = rows.start - top;
+            let ahead = self.ahead.lines(*asked);
+            *asked += 1;
             match rows.len() {
-                1 => self.tile::<I, 1, PANELS>(isa, left, right, col, at, &mut c),
-                2 => self.tile::<I, 2, PANELS>(isa, left, right, col, at, &mut c),
-                3 => self.tile::<I, 3, PANELS>(isa, left, right, col, at, &mut c),
-                4 => self.tile::<I, 4, PANELS>(isa, left, right, col, at, &mut c),
-                5 => self.tile::<I, 5, PANELS>(isa, left, right, col, at, &mut c),
-                6 => self.tile::<I, 6, PANELS>(isa, left, right, col, at, &mut c),
-                7 => self.tile::<I, 7, PANELS>(isa, left, right, col, at, &mut c),
-                8 => self.tile::<I, 8, PANELS>(isa, left, right, col, at, &mut c),
-                9 => self.tile::<I, 9, PANELS>(isa, left, right, col, at, &mut c),
-                10 => self.tile::<I, 10, PANELS>(isa, left, right, col, at, &mut c),
-                11 => self.tile::<I, 11, PANELS>(isa, left, right, col, at, &mut c),
-                12 => self.tile::<I, 12, PANELS>(isa, left, right, col, at, &mut c),
-                13 => self.tile::<I, 13, PANELS>(isa, left, right, col, at, &mut c),
-                _ => self.tile::<I, 14, PANELS>(isa, left, right, col, at, &mut c),
+                1 => self.tile::<I, 1, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                2 => self.tile::<I, 2, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                3 => self.tile::<I, 3, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                4 => self.tile::<I, 4, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                5 => self.tile::<I, 5, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                6 => self.tile::<I, 6, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                7 => self.tile::<I, 7, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                8 => self.tile::<I, 8, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                9 => self.tile::<I, 9, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                10 => self.tile::<I, 10, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                11 => self.tile::<I, 11, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                12 => self.tile::<I, 12, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                13 => self.tile::<I, 13, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                _ => self.tile::<I, 14, PANELS>(isa, left, right, ahead, col, at, &mut c),
             }
         }
     }
@@ -179,6 +191,7 @@ impl<T: Element> Multiply<'_, T> {
         isa: I,
         left: Left<'_, T>,
         right: Right<'_, T>,
+        ahead: Lines<T>,
         col: usize,
         at: usize,
         c: &mut MatrixMut<'_, T>,
@@ -207,11 +220,12 @@ impl<T: Element> Multiply<'_, T> {
                 sums = [sums[0]; ROWS];
             }
         }
-        // The tile below is the next to be read and written.
+        // The next to be read and written is the tile below, or that to the right where there is one a strip.
+        let (down, right_of) = if self.last - self.first == 1 { (0, c.cols()) } else { (ROWS, 0) };
         for row in 0..ROWS {
-            c.prefetch_row(isa, at + ROWS + row);
+            c.prefetch(isa, at + down + row, right_of);
         }
-        multiply_tile(isa, self.depth, left, right, &mut sums);
+        multiply_tile(isa, self.depth, left, right, ahead, &mut sums);
         for (row, sums) in sums.into_iter().enumerate() {
             let c = c.row(at + row);
             for (panel, sum) in sums.into_iter().enumerate() {

@@ -91,6 +91,11 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch_far<T>(self, address: *const T) {
+        cpu!(_mm_prefetch::<_MM_HINT_T1>(address.cast()));
+    }
+
+    #[inline(always)]
     fn fence(self) {
         cpu!(_mm_sfence());
     }

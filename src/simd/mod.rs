@@ -30,7 +30,7 @@ pub(crate) use slices::{
     APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
     load_partial, map, map_ahead, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
-pub(crate) use tile::{Left, MatrixMut, Right, multiply_tile, transpose_block};
+pub(crate) use tile::{Ahead, Left, Lines, MatrixMut, Right, multiply_tile, transpose_block};
 pub(crate) use zip::zip;
 
 /// The proof that the CPU has an instruction set, and the vectors that come with it.
@@ -50,6 +50,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn narrow(self, x: [Self::F64; 2]) -> Self::F32;
     /// Asks for the cache line that holds `address`; never faults.
     fn prefetch<T>(self, address: *const T);
+    /// As [`prefetch`](Isa::prefetch), into L2 only: for what is not needed soon.
+    fn prefetch_far<T>(self, address: *const T);
     /// Orders streaming stores before later stores of this thread.
     fn fence(self);
 }

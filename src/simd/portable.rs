@@ -40,6 +40,9 @@ impl Isa for Portable {
     fn prefetch<T>(self, _address: *const T) {}
 
     #[inline(always)]
+    fn prefetch_far<T>(self, _address: *const T) {}
+
+    #[inline(always)]
     fn fence(self) {}
 }
 

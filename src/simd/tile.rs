@@ -63,10 +63,10 @@ impl<'a, T> MatrixMut<'a, T> {
             .then(|| unsafe { core::slice::from_raw_parts_mut(self.start, self.rows * self.cols) })
     }
 
-    /// Asks for the first and the last cache line of a row; there need not be such a row.
+    /// Asks for the first and the last cache line of as many columns as it has, from column `col` of a row on; there need be none.
     #[inline(always)]
-    pub(crate) fn prefetch_row<I: Isa>(&self, isa: I, row: usize) {
-        let start = self.start.wrapping_add(row * self.stride);
+    pub(crate) fn prefetch<I: Isa>(&self, isa: I, row: usize, col: usize) {
+        let start = self.start.wrapping_add(row * self.stride + col);
         isa.prefetch(start);
         isa.prefetch(start.wrapping_add(self.cols.saturating_sub(1)));
     }
@@ -125,7 +125,42 @@ impl<T> Right<'_, T> {
     }
 }
 
-/// `sums[row][panel] += left(row, k) · right(panel, k)` for `k` in `0..depth`, in order, each a fused multiply-add.
+/// What a product asks memory for while it computes, into L2: each tile a cache line at each step of `k`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead<'a, T> {
+    /// From the first line of the first tile on.
+    pub(crate) data: &'a [T],
+    /// Elements from a line to that of the next step.
+    pub(crate) step: usize,
+    /// Elements from the lines of a tile to those of the next tile.
+    pub(crate) tile_step: usize,
+    /// Tiles that ask; those after them ask for the first line again.
+    pub(crate) tiles: usize,
+}
+
+impl<'a, T> Ahead<'a, T> {
+    /// Only what the product has in cache anyway.
+    pub(crate) fn nothing(right: Right<'a, T>) -> Self {
+        Self { data: right.data, step: 0, tile_step: 0, tiles: 0 }
+    }
+
+    /// The first line of tile `tile` of all, and the elements from it to the next.
+    #[inline(always)]
+    pub(crate) fn lines(self, tile: usize) -> Lines<T> {
+        let (place, step) = if tile < self.tiles { (tile * self.tile_step, self.step) } else { (0, 0) };
+        Lines { start: self.data.as_ptr().wrapping_add(place), step }
+    }
+}
+
+/// Places in memory, `step` elements apart, that are never read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines<T> {
+    start: *const T,
+    step: usize,
+}
+
+/// `sums[row][panel] += left(row, k) · right(panel, k)` for `k` in `0..depth`, in order, each a fused multiply-add;
+/// meanwhile memory is asked for the lines `ahead`.
 ///
 /// # Panics
 /// Where an operand is too short.
@@ -135,6 +170,7 @@ pub(crate) fn multiply_tile<I: Isa, T: Element, const ROWS: usize, const PANELS:
     depth: usize,
     left: Left<'_, T>,
     right: Right<'_, T>,
+    ahead: Lines<T>,
     sums: &mut [[T::Vector<I>; PANELS]; ROWS],
 ) {
     if depth == 0 {
@@ -146,12 +182,12 @@ pub(crate) fn multiply_tile<I: Isa, T: Element, const ROWS: usize, const PANELS:
         Left::Packed(data) => {
             assert!(ROWS * depth <= data.len());
             // SAFETY: both factors have `depth` steps of `k`. Steps that are constants become offsets of the loads.
-            unsafe { walk(isa, depth, (data.as_ptr(), 1, ROWS), right, sums) };
+            unsafe { walk(isa, depth, (data.as_ptr(), 1, ROWS), right, ahead, sums) };
         }
         Left::Strided { data, stride } => {
             assert!((ROWS - 1) * stride + depth <= data.len());
             // SAFETY: both factors have `depth` steps of `k`.
-            unsafe { walk(isa, depth, (data.as_ptr(), stride, 1), right, sums) };
+            unsafe { walk(isa, depth, (data.as_ptr(), stride, 1), right, ahead, sums) };
         }
     }
 }
@@ -166,6 +202,7 @@ unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
     depth: usize,
     (mut a, row_step, k_step): (*const T, usize, usize),
     right: Right<'_, T>,
+    ahead: Lines<T>,
     sums: &mut [[T::Vector<I>; PANELS]; ROWS],
 ) {
     /// Rows of a panel, each a cache line, that are asked for ahead.
@@ -173,7 +210,10 @@ unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
     let lanes = T::Vector::<I>::LANES;
     let mut b = right.data.as_ptr();
     let mut totals = *sums;
+    let mut later = ahead.start;
     for _ in 0..depth {
+        isa.prefetch_far(later);
+        later = later.wrapping_add(ahead.step);
         let mut columns = [totals[0][0]; PANELS];
         for (panel, column) in columns.iter_mut().enumerate() {
             let from = b.wrapping_add(panel * right.panel_step);
