@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use super::{MatrixLayout, Transpose};
 use crate::simd::{
-    self, Ahead, Isa, Kernel, Left, Lines, MatrixMut, Right, StoreInto, Vector, multiply_tile,
-    transpose_block,
+    self, Ahead, Isa, Kernel, Left, Lines, MatrixMut, Right, StoreInto, Vector, load_tile, multiply_tile,
+    store_tile, transpose_block,
 };
 use crate::{Element, Level};
 
@@ -201,9 +201,16 @@ impl<T: Element> Multiply<'_, T> {
             return;
         }
         let lanes = T::Vector::<I>::LANES;
+        let whole = c.cols() == PANELS * lanes;
         let mut sums = [[simd::splat::<I, T>(isa, T::zero()); PANELS]; ROWS];
         match self.start {
             Start::Scaled(beta) if beta == T::zero() => {}
+            Start::Scaled(beta) if whole => {
+                sums = load_tile(isa, c, at);
+                for sum in sums.as_flattened_mut() {
+                    *sum = *sum * beta;
+                }
+            }
             Start::Scaled(beta) => {
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let c = c.row(at + row);
@@ -226,6 +233,9 @@ impl<T: Element> Multiply<'_, T> {
             c.prefetch(isa, at + down + row, right_of);
         }
         multiply_tile(isa, self.depth, left, right, ahead, &mut sums);
+        if whole {
+            return store_tile(sums, c, at);
+        }
         for (row, sums) in sums.into_iter().enumerate() {
             let c = c.row(at + row);
             for (panel, sum) in sums.into_iter().enumerate() {
@@ -247,6 +257,16 @@ fn load_panel<I: Isa, T: Element>(isa: I, from: &[T], at: usize) -> T::Vector<I>
 fn store_panel<V: Vector>(sums: V, to: &mut [V::Elem], at: usize) {
     let to = &mut to[at..];
     if to.len() >= V::LANES { sums.store_into(to) } else { sums.store_partial_into(to) }
+}
+
+/// Bytes of a cache line, to which packed factors are aligned.
+pub(super) const LINE: usize = 64;
+
+/// Whether rows that are `stride` elements apart lie in different sets of a cache.
+pub(super) fn spread<T>(stride: usize) -> bool {
+    /// Bytes between addresses of the same set of L1.
+    const ALIAS: usize = 4096;
+    !(stride * size_of::<T>()).is_multiple_of(ALIAS)
 }
 
 /// A part of a factor as the caller has it: `outer` is the dimension that is cut into tiles or panels, the rows of
@@ -272,6 +292,15 @@ impl<'a, T> Source<'a, T> {
             Transpose::No => Self { data, outer_step: 1, k_step: layout.stride },
             Transpose::Yes => Self { data, outer_step: layout.stride, k_step: 1 },
         }
+    }
+    /// Columns of its rows, where it is stored by rows that do not compete for the same sets of a cache: a tile asks for
+    /// a line of each.
+    pub(super) fn rows_ahead(self, cols: Range<usize>) -> Option<Ahead<'a, T>> {
+        let line = LINE / size_of::<T>();
+        (self.outer_step == 1 && !cols.is_empty() && spread::<T>(self.k_step)).then(|| {
+            let tiles = cols.len().div_ceil(line);
+            Ahead { data: &self.data[cols.start..], step: self.k_step, tile_step: line, tiles }
+        })
     }
     /// The part from (`outer`, `k`) on.
     #[inline(always)]

@@ -86,7 +86,7 @@ impl<T: Element> PackedMatrix<T> {
     /// All panels from row `from` on.
     pub(super) fn panels(&self, from: usize) -> Right<'_, T> {
         let lanes = schedule::lanes::<T>();
-        Right { data: &self.storage[self.start + from * lanes..], panel_step: self.k * lanes }
+        Right { data: &self.storage[self.start + from * lanes..], panel_step: self.k * lanes, k_step: lanes }
     }
 }
 

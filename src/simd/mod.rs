@@ -30,7 +30,9 @@ pub(crate) use slices::{
     APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
     load_partial, map, map_ahead, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
-pub(crate) use tile::{Ahead, Left, Lines, MatrixMut, Right, multiply_tile, transpose_block};
+pub(crate) use tile::{
+    Ahead, Left, Lines, MatrixMut, Right, load_tile, multiply_tile, store_tile, transpose_block,
+};
 pub(crate) use zip::zip;
 
 /// The proof that the CPU has an instruction set, and the vectors that come with it.

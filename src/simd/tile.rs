@@ -71,6 +71,16 @@ impl<'a, T> MatrixMut<'a, T> {
         isa.prefetch(start.wrapping_add(self.cols.saturating_sub(1)));
     }
 
+    /// The first element of row `row`, where there are `rows` rows from it on and `cols` columns.
+    ///
+    /// # Panics
+    /// Where there are not.
+    #[inline(always)]
+    fn tile_start(&self, row: usize, rows: usize, cols: usize) -> *mut T {
+        assert!(row + rows <= self.rows && cols <= self.cols);
+        self.start.wrapping_add(row * self.stride)
+    }
+
     /// The same rows and columns for a shorter time.
     #[inline(always)]
     pub(crate) fn reborrow(&mut self) -> MatrixMut<'_, T> {
@@ -100,6 +110,52 @@ impl<'a, T> MatrixMut<'a, T> {
     }
 }
 
+/// `PANELS` vectors of each of `ROWS` rows of `c` from `row` on.
+///
+/// # Panics
+/// Where `c` has not that many rows or columns.
+#[inline(always)]
+pub(crate) fn load_tile<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
+    isa: I,
+    c: &MatrixMut<'_, T>,
+    row: usize,
+) -> [[T::Vector<I>; PANELS]; ROWS] {
+    let start = c.tile_start(row, ROWS, PANELS * T::Vector::<I>::LANES);
+    core::array::from_fn(super::inlined(
+        #[inline(always)]
+        |row: usize| {
+            core::array::from_fn(super::inlined(
+                #[inline(always)]
+                |panel: usize| {
+                    let from = start.wrapping_add(row * c.stride + panel * T::Vector::<I>::LANES);
+                    // SAFETY: columns of a row that `tile_start` has found in `c`.
+                    unsafe { Vector::load(isa, from) }
+                },
+            ))
+        },
+    ))
+}
+
+/// Writes what [`load_tile`] reads.
+///
+/// # Panics
+/// As there.
+#[inline(always)]
+pub(crate) fn store_tile<V: Vector, const ROWS: usize, const PANELS: usize>(
+    sums: [[V; PANELS]; ROWS],
+    c: &mut MatrixMut<'_, V::Elem>,
+    row: usize,
+) {
+    let mut start = c.tile_start(row, ROWS, PANELS * V::LANES);
+    for sums in sums {
+        for (panel, sum) in sums.into_iter().enumerate() {
+            // SAFETY: columns of a row that `tile_start` has found in `c`.
+            unsafe { sum.store(start.wrapping_add(panel * V::LANES)) };
+        }
+        start = start.wrapping_add(c.stride);
+    }
+}
+
 /// The left factor of a tile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Left<'a, T> {
@@ -109,12 +165,13 @@ pub(crate) enum Left<'a, T> {
     Strided { data: &'a [T], stride: usize },
 }
 
-/// The right factor of a tile: panels as wide as a vector, row `k` of a panel at `k · LANES`, the next panel
-/// `panel_step` elements on.
+/// The right factor of a tile: panels as wide as a vector, row `k` of a panel at `k · k_step`, the next panel
+/// `panel_step` elements on. So are panels that were packed, and the columns of a row-major matrix.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Right<'a, T> {
     pub(crate) data: &'a [T],
     pub(crate) panel_step: usize,
+    pub(crate) k_step: usize,
 }
 
 impl<T> Right<'_, T> {
@@ -177,7 +234,7 @@ pub(crate) fn multiply_tile<I: Isa, T: Element, const ROWS: usize, const PANELS:
         return;
     }
     let lanes = T::Vector::<I>::LANES;
-    assert!((PANELS - 1) * right.panel_step + depth * lanes <= right.data.len());
+    assert!((PANELS - 1) * right.panel_step + (depth - 1) * right.k_step + lanes <= right.data.len());
     match left {
         Left::Packed(data) => {
             assert!(ROWS * depth <= data.len());
@@ -207,7 +264,6 @@ unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
 ) {
     /// Rows of a panel, each a cache line, that are asked for ahead.
     const AHEAD: usize = 16;
-    let lanes = T::Vector::<I>::LANES;
     let mut b = right.data.as_ptr();
     let mut totals = *sums;
     let mut later = ahead.start;
@@ -219,7 +275,7 @@ unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
             let from = b.wrapping_add(panel * right.panel_step);
             // SAFETY: row `k < depth` of a panel.
             *column = unsafe { Vector::load(isa, from) };
-            isa.prefetch(from.wrapping_add(AHEAD * lanes));
+            isa.prefetch(from.wrapping_add(AHEAD * right.k_step));
         }
         for (row, totals) in totals.iter_mut().enumerate() {
             // SAFETY: element (`row`, `k`) of the left factor.
@@ -229,7 +285,7 @@ unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
             }
         }
         a = a.wrapping_add(k_step);
-        b = b.wrapping_add(lanes);
+        b = b.wrapping_add(right.k_step);
     }
     *sums = totals;
 }
