@@ -4,14 +4,13 @@
     python benches/peers/run.py [--threads 1] [--rounds 5] [--peers torch] [--out lines.jsonl] WORKLOAD...
 
 Needs torch (and jax, scikit-learn for those peers) in the Python that runs it, and jemalloc at the path in peers.py
-for a fair comparison: under glibc's malloc PyTorch pays page faults on every large output. In each round every
+for a fair comparison, with huge pages for both sides: under glibc's malloc PyTorch pays page faults on every large output. In each round every
 peer and steadygrad take their turn; the table shows medians over the rounds, the fastest peer, and the ratio: peer
 over steadygrad, so above 1 steadygrad is faster. On a shared machine only the ratio means something.
 """
 import argparse
 import collections
 import json
-import os
 import pathlib
 import statistics
 import subprocess
@@ -73,7 +72,8 @@ def main():
                            "--samples", str(a.samples), "--filter", workload + "/"]
                 measured += lines(pinned(map(str, command), a.threads), environment)
             command = [ours, "--bench", "--workload", workload, "--threads", str(a.threads)]
-            measured += lines(pinned(command, a.threads), os.environ | {"RAYON_NUM_THREADS": str(a.threads)})
+            # The same allocator, and so the same pages, as the peers have.
+            measured += lines(pinned(command, a.threads), environment | {"RAYON_NUM_THREADS": str(a.threads)})
             print(f"round {round_ + 1} of {a.rounds}: {workload}", file=sys.stderr, flush=True)
     if a.out:
         pathlib.Path(a.out).write_text("".join(json.dumps(line) + "\n" for line in measured))
