@@ -1,17 +1,17 @@
-//! A sum and a curve.
+//! A sum and a line on either side of 0.
 
 use crate::Element;
-use crate::activation::kernel::Curve;
+use crate::activation::kernel::Rectifier;
 use crate::simd::{self, InOut, Isa, Kernel};
 
 /// `y = a(x + f)`, with `x` and `y` in `data`.
-pub(super) struct Forward<'a, T, C> {
-    pub(super) curve: C,
+pub(super) struct Forward<'a, T> {
+    pub(super) rectifier: Rectifier<T>,
     pub(super) f: &'a [T],
     pub(super) data: InOut<'a, T>,
 }
 
-impl<T: Element, C: Curve<T>> Kernel for Forward<'_, T, C> {
+impl<T: Element> Kernel for Forward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
@@ -20,20 +20,20 @@ impl<T: Element, C: Curve<T>> Kernel for Forward<'_, T, C> {
             self.f,
             self.data,
             #[inline(always)]
-            |f, x| self.curve.value(x + f),
+            |f, x| self.rectifier.value(x + f),
         );
     }
 }
 
 /// `dsum = dy · a′(x + f)`, with `dy` and `dsum` in `data`.
-pub(super) struct Backward<'a, T, C> {
-    pub(super) curve: C,
+pub(super) struct Backward<'a, T> {
+    pub(super) rectifier: Rectifier<T>,
     pub(super) x: &'a [T],
     pub(super) f: &'a [T],
     pub(super) data: InOut<'a, T>,
 }
 
-impl<T: Element, C: Curve<T>> Kernel for Backward<'_, T, C> {
+impl<T: Element> Kernel for Backward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
@@ -43,7 +43,7 @@ impl<T: Element, C: Curve<T>> Kernel for Backward<'_, T, C> {
             self.f,
             self.data,
             #[inline(always)]
-            |x, f, dy| self.curve.gradient(x + f, dy),
+            |x, f, dy| self.rectifier.gradient(x + f, dy),
         );
     }
 }

@@ -3,14 +3,15 @@
 mod kernel;
 pub mod reference;
 
-use crate::activation::kernel::{Curve, Visitor, visit};
+use crate::activation::{self, kernel::Rectifier};
 use crate::element::compiled_once;
-use crate::parallel::{self, PARALLEL_BLOCK};
+use crate::parallel::{self, PARALLEL_BLOCK, Split};
 use crate::shape::check_len;
 use crate::simd::{self, Active, InOut};
+use crate::strips::TILE;
 use crate::{Activation, Element, Error};
 
-/// `y = a(x + f)` in one pass.
+/// `y = a(x + f)` in one pass over memory.
 ///
 /// # Examples
 /// ```
@@ -114,39 +115,39 @@ compiled_once! {
 fn forward_all<T: Element>(activation: Activation, f: &[T], data: InOut<'_, T>) {
     let active = Active::current();
     parallel::for_each((f, data), PARALLEL_BLOCK, |(f, data)| {
-        visit(activation, RunForward { active, f, data });
+        if let Some(rectifier) = Rectifier::of(Some(activation)) {
+            return simd::dispatch(active, kernel::Forward { rectifier, f, data });
+        }
+        each_tile((f, data), |(f, mut data)| {
+            let (rectifier, sums) = (Rectifier::Identity, data.reborrow().cached());
+            simd::dispatch(active, kernel::Forward { rectifier, f, data: sums });
+            activation::apply(active, activation, data.output());
+        });
     });
 }
 
 fn backward_all<T: Element>(activation: Activation, x: &[T], f: &[T], data: InOut<'_, T>) {
     let active = Active::current();
     parallel::for_each((x, f, data), PARALLEL_BLOCK, |(x, f, data)| {
-        visit(activation, RunBackward { active, x, f, data });
+        if let Some(rectifier) = Rectifier::of(Some(activation)) {
+            return simd::dispatch(active, kernel::Backward { rectifier, x, f, data });
+        }
+        let mut sums = [T::zero(); TILE];
+        each_tile((x, f, data), |(x, f, data)| {
+            let sums = &mut sums[..x.len()];
+            let rectifier = Rectifier::Identity;
+            simd::dispatch(active, kernel::Forward { rectifier, f, data: InOut::new(x, sums) });
+            activation::apply_backward(active, activation, sums, data.cached());
+        });
     });
 }
 
-struct RunForward<'a, T> {
-    active: Active,
-    f: &'a [T],
-    data: InOut<'a, T>,
-}
-
-impl<T: Element> Visitor<T> for RunForward<'_, T> {
-    fn visit(self, curve: impl Curve<T>) {
-        simd::dispatch(self.active, kernel::Forward { curve, f: self.f, data: self.data });
+/// Calls `f` on parts that stay in L1 while two loops go over them: the curves are compiled once, not for sums too.
+fn each_tile<S: Split>(mut data: S, mut f: impl FnMut(S)) {
+    while data.len() > TILE {
+        let (tile, rest) = data.split_at(TILE);
+        f(tile);
+        data = rest;
     }
-}
-
-struct RunBackward<'a, T> {
-    active: Active,
-    x: &'a [T],
-    f: &'a [T],
-    data: InOut<'a, T>,
-}
-
-impl<T: Element> Visitor<T> for RunBackward<'_, T> {
-    fn visit(self, curve: impl Curve<T>) {
-        let Self { active, x, f, data } = self;
-        simd::dispatch(active, kernel::Backward { curve, x, f, data });
-    }
+    f(data);
 }
