@@ -180,7 +180,8 @@ pub(crate) fn threads() -> usize {
 /// Calls `f` on pieces of `data` of about `block` that together are all of it: for element-wise work, whose result
 /// does not depend on where it is cut.
 pub(crate) fn for_each<S: Split>(data: S, block: usize, f: impl Fn(S) + Sync) {
-    fn halve<S: Split>(data: S, block: usize, f: &(impl Fn(S) + Sync)) {
+    // By reference to a function of any kind: compiled once for each kind of data, not for each kernel.
+    fn halve<S: Split>(data: S, block: usize, f: &(dyn Fn(S) + Sync)) {
         match middle(data.len(), block) {
             Some(mid) => {
                 let (first, second) = data.split_at(mid);
@@ -204,8 +205,8 @@ pub(crate) fn reduce<S: Split, R: Send>(
         data: S,
         block: usize,
         parallel: bool,
-        f: &(impl Fn(S) -> R + Sync),
-        merge: &(impl Fn(R, R) -> R + Sync),
+        f: &(dyn Fn(S) -> R + Sync),
+        merge: &(dyn Fn(R, R) -> R + Sync),
     ) -> R {
         let Some(mid) = middle(data.len(), block) else { return f(data) };
         let (first, second) = data.split_at(mid);
@@ -233,18 +234,14 @@ pub(crate) fn reduce_slots<S: Split>(
     f: impl Fn(S, &mut [f64]) + Sync,
     merge: impl Fn(&mut [f64], &[f64]) + Sync,
 ) {
-    struct Plan<F, M> {
+    struct Plan<'a, S> {
         block: usize,
         width: usize,
         parallel: bool,
-        f: F,
-        merge: M,
+        f: &'a (dyn Fn(S, &mut [f64]) + Sync),
+        merge: &'a (dyn Fn(&mut [f64], &[f64]) + Sync),
     }
-    fn halve<S: Split>(
-        data: S,
-        slots: &mut [f64],
-        plan: &Plan<impl Fn(S, &mut [f64]) + Sync, impl Fn(&mut [f64], &[f64]) + Sync>,
-    ) {
+    fn halve<S: Split>(data: S, slots: &mut [f64], plan: &Plan<'_, S>) {
         let Some(mid) = middle(data.len(), plan.block) else {
             return (plan.f)(data, &mut slots[..plan.width]);
         };
@@ -259,7 +256,7 @@ pub(crate) fn reduce_slots<S: Split>(
         (plan.merge)(&mut a[..plan.width], &b[..plan.width]);
     }
     let parallel = data.len() > block && threads() > 1;
-    halve(data, slots, &Plan { block, width, parallel, f, merge });
+    halve(data, slots, &Plan { block, width, parallel, f: &f, merge: &merge });
 }
 
 /// Adds pieces of `data` of about `block` to `total`, for sums without rounding: a thread adds to the one it has,
@@ -268,9 +265,9 @@ pub(crate) fn accumulate<S: Split, R: Send>(
     data: S,
     block: usize,
     total: &mut R,
-    add: &(impl Fn(S, &mut R) + Sync),
-    new: &(impl Fn(&R) -> R + Sync),
-    join_to: &(impl Fn(&mut R, R) + Sync),
+    add: &(dyn Fn(S, &mut R) + Sync),
+    new: &(dyn Fn(&R) -> R + Sync),
+    join_to: &(dyn Fn(&mut R, R) + Sync),
 ) {
     let middle = if threads() == 1 { None } else { middle(data.len(), block) };
     let Some(mid) = middle else { return add(data, total) };
