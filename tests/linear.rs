@@ -122,7 +122,7 @@ const TRANSPOSES: [Transpose; 2] = [Transpose::No, Transpose::Yes];
 
 #[test]
 fn gemm_forward_matches_reference() {
-    // Tiles are 2, 6 and 14 rows high, panels 8 and 16 columns wide, blocks 256 deep.
+    // Tiles are 2, 6 and 14 rows high, panels 8 and 16 columns wide, blocks 256 or 512 deep.
     for m in [1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 29] {
         for n in [1, 7, 8, 9, 15, 16, 17, 31, 33, 65, 129] {
             for k in [0, 1, 2, 15, 16, 17, 33] {
@@ -136,7 +136,7 @@ fn gemm_forward_matches_reference() {
 #[test]
 fn gemm_forward_matches_reference_at_block_edges() {
     let gemm = Gemm { alpha: -0.7, beta: 1.3 };
-    for k in [255, 256, 257, 513, 4097] {
+    for k in [255, 256, 257, 511, 512, 513, 1030, 4097] {
         for m in [1, 4, 49] {
             for (a, b) in TRANSPOSES.into_iter().flat_map(|a| TRANSPOSES.map(|b| (a, b))) {
                 check::<f32>(Case { a, b, gap: 1, gemm, ..Case::plain(m, 40, k) });
@@ -144,9 +144,11 @@ fn gemm_forward_matches_reference_at_block_edges() {
         }
     }
     // Groups of tiles, rows above which panels are shared, rows packed at a time, panels packed at a time.
-    for (m, n, k) in
-        [(97, 300, 20), (193, 257, 300), (1537, 17, 3), (7, 2049, 5), (200, 2065, 2), (1540, 3, 260)]
-    {
+    let blocks =
+        [(97, 300, 20), (193, 257, 300), (1537, 17, 3), (7, 2049, 5), (200, 2065, 2), (1540, 3, 260)];
+    // Few tiles with B in place and a narrow rest, with B too large for that, with rows 4 KiB apart; chunks of panels.
+    let few = [(30, 205, 600), (20, 700, 300), (20, 1024, 40), (113, 150, 70), (150, 1100, 18)];
+    for (m, n, k) in blocks.into_iter().chain(few) {
         check::<f32>(Case { gemm, ..Case::plain(m, n, k) });
         check::<f64>(Case { a: Transpose::Yes, b: Transpose::Yes, gap: 2, gemm, ..Case::plain(m, n, k) });
     }
@@ -183,7 +185,7 @@ fn gemm_forward_wrong_answer_is_noticed() {
 }
 
 fn rows_of_a_batch<T: Element>() {
-    for (n, k) in [(5, 40), (70, 300), (130, 1030)] {
+    for (n, k) in [(5, 40), (70, 300), (130, 1030), (600, 200)] {
         let batch = 33;
         let (a, b): (Vec<T>, Vec<T>) = (numbers(4, batch * k, 1.0), numbers(5, k * n, 1.0));
         for gemm in [Gemm::default(), Gemm { alpha: 0.3, beta: 0.0 }] {

@@ -91,7 +91,7 @@ impl GemmShape {
         Self { m, n, k, a: MatrixLayout::dense(m, k), b: MatrixLayout::dense(k, n), c_stride: n }
     }
 
-    /// Elements that `scratch` needs at least: however large the product, about 1536·256 of them for A and 2048·256
+    /// Elements that `scratch` needs at least: however large the product, about 1536·512 of them for A and 2048·512
     /// for B.
     #[must_use]
     pub fn scratch_len<T: Element>(&self) -> usize {

@@ -113,8 +113,6 @@ pub(super) struct Multiply<'a, T> {
     pub(super) left: Rows<'a, T>,
     pub(super) right: Right<'a, T>,
     pub(super) ahead: Ahead<'a, T>,
-    /// Tiles that have asked memory for what lies ahead before.
-    pub(super) asked: usize,
     pub(super) start: Start<'a, T>,
 }
 
@@ -128,7 +126,7 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
         let Self(multiply, mut c) = self;
         let lanes = T::Vector::<I>::LANES;
         let most = side_by_side(I::LEVEL, multiply.tiles.tallest());
-        let (mut col, mut asked) = (0, multiply.asked);
+        let (mut col, mut asked) = (0, 0);
         while c.cols() > 0 {
             let panels = 1 << c.cols().div_ceil(lanes).min(most).ilog2();
             let (strip, rest) = {
@@ -163,8 +161,10 @@ impl<T: Element> Multiply<'_, T> {
             let rows = self.tiles.rows(tile);
             let left = self.left.tile(rows.clone());
             let at = rows.start - top;
-            let ahead = self.ahead.lines(*asked);
-            *asked += 1;
+            // As many tiles of a strip ask for panels as it has, and so no faster than they are used.
+            let ahead = if tile - self.first < PANELS { self.ahead } else { Ahead::nothing(right) };
+            let ahead = ahead.lines(*asked);
+            *asked += usize::from(tile - self.first < PANELS);
             match rows.len() {
                 1 => self.tile::<I, 1, PANELS>(isa, left, right, ahead, col, at, &mut c),
                 2 => self.tile::<I, 2, PANELS>(isa, left, right, ahead, col, at, &mut c),

@@ -241,7 +241,6 @@ impl<T: Element> Block<'_, T> {
                     (right, rows.unwrap_or(Ahead::nothing(right)))
                 }
             };
-            let mut asked = 0;
             let mut first = tiles.start;
             while first < tiles.end {
                 let last = tiles.end.min(first + if self.depth <= SHALLOW { 1 } else { group });
@@ -256,10 +255,8 @@ impl<T: Element> Block<'_, T> {
                     left: self.left,
                     right,
                     ahead,
-                    asked,
                     start: self.start.starting_at(col + done),
                 };
-                asked += (last - first) * width.div_ceil(2 * width_of_panel);
                 simd::dispatch(self.active, MultiplyInto(multiply, group.reborrow()));
                 if let Some(epilogue) = self.epilogue {
                     for row in 0..rows {
