@@ -122,6 +122,7 @@ pub(crate) mod compiled {
         + crate::pretrain::autoencoder::Compiled
         + crate::pretrain::rbm::Compiled
         + crate::recurrent::gru::Compiled
+        + crate::recurrent::layer_norm_lstm::Compiled
         + crate::recurrent::lstm::Compiled
         + crate::recurrent::rnn::Compiled
         + crate::stats::moments::Compiled

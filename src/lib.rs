@@ -113,6 +113,7 @@ pub mod reference {
     pub use crate::pretrain::rbm::reference as rbm;
     pub use crate::random::philox::reference as philox;
     pub use crate::recurrent::gru::reference as gru;
+    pub use crate::recurrent::layer_norm_lstm::reference as layer_norm_lstm;
     pub use crate::recurrent::lstm::reference as lstm;
     pub use crate::recurrent::rnn::reference as rnn;
     pub use crate::regularize::dropout::reference as dropout;

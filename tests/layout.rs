@@ -62,6 +62,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("random/philox", Kind::Leaf),
     ("recurrent", Kind::Composition),
     ("recurrent/gru", Kind::Leaf),
+    ("recurrent/layer_norm_lstm", Kind::Leaf),
     ("recurrent/lstm", Kind::Leaf),
     ("recurrent/rnn", Kind::Leaf),
     ("regularize", Kind::Composition),

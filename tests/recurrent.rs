@@ -1,10 +1,13 @@
 //! Recurrent layers against their scalar cells, through time: every level, direction and size.
 
 mod common;
+mod recurrent {
+    mod layer_norm_lstm;
+}
 
 use common::{assert_same_bits, each_level, each_pool, numbers};
 use steadygrad::recurrent::{
-    Direction, Gru, GruGates, Lstm, LstmGates, LstmState, PackedRecurrent, RecurrentGradients,
+    Direction, Gru, GruGates, Layer, Lstm, LstmGates, LstmState, PackedRecurrent, RecurrentGradients,
     RecurrentWeights, Rnn, RnnActivation, SequenceShape, SequenceValues,
 };
 use steadygrad::{Element, Error, Level, reference};

@@ -5,7 +5,8 @@ mod common;
 use common::{assert_same_bits, each_level, each_pool, numbers};
 use steadygrad::recurrent::{
     Direction, Directions, Gru, Layer, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights, Rnn,
-    RnnActivation, SequenceBatch, SequenceShape, SequenceValues, Stack, StackGradients,
+    RnnActivation, SequenceBatch, SequenceLayout, SequenceShape, SequenceValues, Stack, StackGradients,
+    VariationalDropout,
 };
 use steadygrad::{Element, Error, Level, Philox};
 
@@ -55,6 +56,8 @@ struct Sizes {
     directions: Directions,
     direction: Direction,
     dropout: f64,
+    variational: VariationalDropout,
+    layout: SequenceLayout,
     shape: SequenceShape,
     lengths: Option<Vec<usize>>,
     inputs: usize,
@@ -68,6 +71,8 @@ impl Sizes {
             directions,
             direction: Direction::Forward,
             dropout: 0.0,
+            variational: VariationalDropout::default(),
+            layout: SequenceLayout::TimeMajor,
             shape: SequenceShape { steps, batch },
             lengths: None,
             inputs: 5,
@@ -85,6 +90,7 @@ impl Sizes {
             layers: self.layers,
             directions: self.directions,
             dropout: self.dropout,
+            variational: self.variational,
         }
     }
 }
@@ -142,7 +148,8 @@ impl<T: Element> Given<T> {
         let stack = sizes.stack::<C>();
         let lengths = sizes.lengths.as_ref().map(|lengths| Lengths::new(sizes.shape, lengths).unwrap());
         let dropout = Some(Philox { key: 7, counter: 3 });
-        let batch = SequenceBatch { shape: sizes.shape, lengths: lengths.as_ref(), dropout };
+        let batch =
+            SequenceBatch { shape: sizes.shape, layout: sizes.layout, lengths: lengths.as_ref(), dropout };
         let weights: Vec<_> = self.weights.iter().map(borrow).collect();
         let packed = stack.pack(&weights).unwrap();
         let mut tape = vec![T::nan(); stack.tape_len(batch).unwrap()];

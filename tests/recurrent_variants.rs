@@ -172,6 +172,7 @@ fn run_layer<L: Layer, T: Element>(
         recurrent_bias: Some(recurrent_bias),
         projection: Some(&projection[..]).filter(|values| some(values)),
         peephole: Some(&peephole[..]).filter(|values| some(values)),
+        ..RecurrentWeights::default()
     };
     let stack = Stack::new(layer);
     let lengths = lengths.map(|lengths| Lengths::new(shape, lengths).unwrap());
@@ -194,6 +195,7 @@ fn run_layer<L: Layer, T: Element>(
         recurrent_bias: Some(d_recurrent_bias),
         projection: Some(d_projection),
         peephole: Some(d_peephole),
+        ..RecurrentGradients::default()
     }];
     let gradients = StackGradients { x: Some(&mut dx), layers: &mut layers };
     let dstate = state(&mut dh, &mut dc);

@@ -28,6 +28,9 @@ pub struct RecurrentWeights<'a, T> {
     pub projection: Option<&'a [T]>,
     /// Of an LSTM with peepholes, `3 · hidden`: what i, f and o see of the cell. Else none.
     pub peephole: Option<&'a [T]>,
+    /// Of a layer-normalised LSTM, `10 · hidden`: gains of the input's projection and of the recurrent one, `4 · hidden` each,
+    /// then gain and bias of the cell. Else none.
+    pub norm: Option<&'a [T]>,
 }
 
 impl<T> Default for RecurrentWeights<'_, T> {
@@ -39,6 +42,7 @@ impl<T> Default for RecurrentWeights<'_, T> {
             recurrent_bias: None,
             projection: None,
             peephole: None,
+            norm: None,
         }
     }
 }
@@ -56,8 +60,9 @@ pub struct PackedRecurrent<T> {
     /// The projection, forward and backward.
     projection: Option<[PackedMatrix<T>; 2]>,
     pub(super) peephole: Vec<T>,
-    /// Of the projection of the input.
-    input_bias: Vec<T>,
+    pub(super) norm: Vec<T>,
+    /// Of the projection of the input, or of the cell.
+    pub(super) input_bias: Vec<T>,
     recurrent_bias: Vec<T>,
 }
 
@@ -83,6 +88,7 @@ impl<T: Element> PackedRecurrent<T> {
             candidate: candidate.map(|data| both(hidden, outputs, data)).transpose()?,
             projection: weights.projection.map(|data| both(outputs, hidden, data)).transpose()?,
             peephole: alloc::vec![T::zero(); sizes.peephole_len()],
+            norm: alloc::vec![T::zero(); sizes.norm_len()],
             input_bias: alloc::vec![T::zero(); sizes.width()],
             recurrent_bias: alloc::vec![T::zero(); sizes.width()],
         };
@@ -126,18 +132,19 @@ impl<T: Element> PackedRecurrent<T> {
     }
 
     fn set_vectors(&mut self, weights: RecurrentWeights<'_, T>) {
-        if let Some(peephole) = weights.peephole {
-            self.peephole.copy_from_slice(peephole);
-        }
-        let pairs =
-            [(&mut self.input_bias, weights.input_bias), (&mut self.recurrent_bias, weights.recurrent_bias)];
-        for (kept, bias) in pairs {
-            match bias {
-                Some(bias) => kept.copy_from_slice(bias),
+        let pairs = [
+            (&mut self.input_bias, weights.input_bias),
+            (&mut self.recurrent_bias, weights.recurrent_bias),
+            (&mut self.peephole, weights.peephole),
+            (&mut self.norm, weights.norm),
+        ];
+        for (kept, given) in pairs {
+            match given {
+                Some(given) => kept.copy_from_slice(given),
                 None => kept.fill(T::zero()),
             }
         }
-        if self.sizes.form.biases == Biases::Joined {
+        if self.sizes.form.biases != Biases::Apart {
             for (sum, &other) in self.input_bias.iter_mut().zip(&self.recurrent_bias) {
                 *sum = *sum + other;
             }
@@ -169,7 +176,7 @@ impl<T: Element> PackedRecurrent<T> {
         Some(first.start.min(last.start)..first.end.max(last.end))
     }
 
-    /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due; with `b_hh` where the cell adds both.
+    /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due; with `b_hh` where the two are joined.
     pub(super) fn project_ahead(
         &self,
         walk: Walk<'_>,
@@ -180,7 +187,7 @@ impl<T: Element> PackedRecurrent<T> {
     ) {
         let Some(rows) = self.together(walk, turn, ROWS_AHEAD) else { return };
         let shape = GemmShape::dense(rows.len(), self.width(), self.sizes.inputs);
-        let start = Start::Bias(&self.input_bias);
+        let start = self.start(&self.input_bias);
         let (x, gates) = (part(x, self.sizes.inputs, &rows), part_mut(gates, self.width(), &rows));
         multiply(shape, x, Factor::Packed(&self.input), start, scratch, gates);
     }
@@ -192,7 +199,15 @@ impl<T: Element> PackedRecurrent<T> {
 
     /// `gates = h·W_hhᵀ + b_hh` of one step.
     pub(super) fn project_step(&self, batch: usize, h: &[T], scratch: &mut [T], gates: &mut [T]) {
-        self.step(batch, h, Start::Bias(&self.recurrent_bias), scratch, gates);
+        self.step(batch, h, self.start(&self.recurrent_bias), scratch, gates);
+    }
+
+    /// What a projection begins with.
+    fn start<'a>(&self, bias: &'a [T]) -> Start<'a, T> {
+        match self.sizes.form.biases {
+            Biases::Inside => Start::Scaled(T::zero()),
+            Biases::Apart | Biases::Joined => Start::Bias(bias),
+        }
     }
 
     fn step(&self, batch: usize, h: &[T], start: Start<'_, T>, scratch: &mut [T], gates: &mut [T]) {
@@ -317,5 +332,9 @@ pub(super) fn check_weights<T>(sizes: Sizes, weights: RecurrentWeights<'_, T>) -
         product(sizes.outputs, sizes.hidden)?;
     }
     check_len("weights.projection", weights.projection.map_or(0, <[T]>::len), sizes.projection_len())?;
-    check_len("weights.peephole", weights.peephole.map_or(0, <[T]>::len), sizes.peephole_len())
+    check_len("weights.peephole", weights.peephole.map_or(0, <[T]>::len), sizes.peephole_len())?;
+    if sizes.form.normalised {
+        product(10, sizes.hidden)?;
+    }
+    check_len("weights.norm", weights.norm.map_or(0, <[T]>::len), sizes.norm_len())
 }

@@ -51,6 +51,8 @@ pub(super) struct Form {
     pub(super) projected: bool,
     /// Whether gates see the cell.
     pub(super) peephole: bool,
+    /// Whether sums and the cell are normalised.
+    pub(super) normalised: bool,
     /// Whether the last gate takes another product than the others.
     pub(super) candidate_apart: bool,
 }
@@ -58,17 +60,19 @@ pub(super) struct Form {
 impl Form {
     /// Gates only.
     pub(super) fn plain(biases: Biases) -> Self {
-        Self { biases, projected: false, peephole: false, candidate_apart: false }
+        Self { biases, projected: false, peephole: false, normalised: false, candidate_apart: false }
     }
 }
 
-/// Which biases the projection of the input has.
+/// Where biases are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Biases {
-    /// Its own; the recurrent one goes with each step.
+    /// Each by its own projection.
     Apart,
-    /// The sum of both.
+    /// The sum of both by that of the input.
     Joined,
+    /// The sum of both by the cell, behind its norms.
+    Inside,
 }
 
 impl Sizes {
@@ -85,6 +89,11 @@ impl Sizes {
     /// Elements of the peephole weights, 0 where there are none.
     pub(super) fn peephole_len(self) -> usize {
         if self.form.peephole { 3 * self.hidden } else { 0 }
+    }
+
+    /// Elements of the weights of norms, 0 where there are none.
+    pub(super) fn norm_len(self) -> usize {
+        if self.form.normalised { 10 * self.hidden } else { 0 }
     }
 
     /// Gates whose product takes the output of the step before.
@@ -255,6 +264,8 @@ pub struct RecurrentGradients<'a, T> {
     pub projection: Option<&'a mut [T]>,
     /// As the weights, accumulated.
     pub peephole: Option<&'a mut [T]>,
+    /// As the weights, accumulated.
+    pub norm: Option<&'a mut [T]>,
 }
 
 impl<T> RecurrentGradients<'_, T> {
@@ -268,6 +279,7 @@ impl<T> RecurrentGradients<'_, T> {
             recurrent_bias: self.recurrent_bias.as_deref_mut(),
             projection: self.projection.as_deref_mut(),
             peephole: self.peephole.as_deref_mut(),
+            norm: self.norm.as_deref_mut(),
         }
     }
 }
@@ -282,6 +294,7 @@ impl<T> Default for RecurrentGradients<'_, T> {
             recurrent_bias: None,
             projection: None,
             peephole: None,
+            norm: None,
         }
     }
 }
@@ -298,6 +311,7 @@ impl<T> RecurrentGradients<'_, T> {
             ("gradients.recurrent_bias", &self.recurrent_bias, width),
             ("gradients.projection", &self.projection, sizes.projection_len()),
             ("gradients.peephole", &self.peephole, sizes.peephole_len()),
+            ("gradients.norm", &self.norm, sizes.norm_len()),
         ];
         expected.into_iter().try_for_each(|(name, slice, len)| match slice {
             Some(slice) => check_len(name, slice.len(), len),

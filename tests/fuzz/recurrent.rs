@@ -1,9 +1,9 @@
 //! Recurrent layers: the cells of any bits against their references, and whole layers that keep their promises.
 
 use steadygrad::recurrent::{
-    Direction, Directions, Gru, GruGates, Lengths, Lstm, LstmGates, LstmState, LstmVariant, PackedRecurrent,
-    RecurrentGradients, RecurrentWeights, Rnn, RnnActivation, SequenceBatch, SequenceShape, Stack,
-    StackGradients,
+    Direction, Directions, Gru, GruGates, Layer, Lengths, Lstm, LstmGates, LstmState, LstmVariant,
+    PackedRecurrent, RecurrentGradients, RecurrentWeights, Rnn, RnnActivation, SequenceBatch, SequenceLayout,
+    SequenceShape, Stack, StackGradients,
 };
 use steadygrad::{Level, Philox, reference};
 
@@ -185,7 +185,8 @@ fn stack<T: Bits>(reader: &mut Reader<'_>) {
     let packed = op.pack(&borrowed).expect("matching lengths");
     let lengths_or_none = checked.as_ref().ok();
     let dropout = Some(Philox { key: 1, counter: 0 });
-    let batch = SequenceBatch { shape, lengths: lengths_or_none, dropout };
+    let layout = reader.pick(&[SequenceLayout::TimeMajor, SequenceLayout::BatchMajor]);
+    let batch = SequenceBatch { shape, layout, lengths: lengths_or_none, dropout };
     let x: Vec<T> = reader.ordinaries(shape.steps * shape.batch * lstm.inputs);
     let states = op.layers * halves * shape.batch * lstm.hidden;
     let (mut h, mut c) = (vec![T::zero(); states], vec![T::zero(); states]);

@@ -51,7 +51,7 @@ fn stack<L: Layer, T: Element>(
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
             projection: Some(&projection[..]).filter(|weights| !weights.is_empty()),
-            peephole: None,
+            ..RecurrentWeights::default()
         })
         .collect();
     let packed = stack.pack(&borrowed).unwrap();

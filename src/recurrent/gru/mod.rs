@@ -7,12 +7,9 @@ pub(crate) mod kernel;
 pub mod reference;
 
 use super::gradients::Terms;
-use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::scratch_len;
+use super::layer::{Backward, Forward, Layer, Pass};
 use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
-use super::{
-    Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
-};
+use super::{Direction, SequenceShape, SequenceValues};
 use crate::element::compiled_once;
 use crate::parallel::{self, Rows};
 use crate::shape::check_len;
@@ -41,11 +38,13 @@ pub enum GruReset {
 /// h' = (h − n)·z + n
 /// ```
 ///
+/// The tape has 6 elements a unit, step and sequence, 4 with [`GruReset::Before`], and the initial state, then twice.
+///
 /// With [`GruReset::Before`], `n = tanh(x·W_inᵀ + b_in + (r·h)·W_hnᵀ + b_hn)`.
 ///
 /// # Examples
 /// ```
-/// use steadygrad::recurrent::{Gru, RecurrentWeights, SequenceShape};
+/// use steadygrad::recurrent::{Gru, Layer, RecurrentWeights, SequenceShape};
 ///
 /// let gru = Gru { inputs: 1, hidden: 1, ..Gru::default() };
 /// let shape = SequenceShape { steps: 2, batch: 1 };
@@ -75,91 +74,6 @@ pub struct Gru {
     pub direction: Direction,
     /// Where the reset gate acts; [`GruReset::After`] by default.
     pub reset: GruReset,
-}
-
-impl Gru {
-    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: 3 · `hidden` rows, in the order
-    /// r, z, n. After a step of the optimizer, [`PackedRecurrent::repack`] takes the new ones.
-    ///
-    /// # Errors
-    /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
-    pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        layer::pack(self, weights)
-    }
-
-    /// Elements of a tape: 6 of each unit, step and sequence, and the initial state; 4 and two states with [`GruReset::Before`].
-    ///
-    /// # Errors
-    /// [`Error::Overflow`] where they do not fit in `usize`.
-    pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        self.tape_elements(shape)
-    }
-
-    /// Elements that `scratch` needs at least.
-    #[must_use]
-    pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, Pass::sizes(self))
-    }
-
-    /// The outputs of all steps, and the final state.
-    ///
-    /// | argument  | elements                                        | access                                        |
-    /// |-----------|-------------------------------------------------|-----------------------------------------------|
-    /// | `x`       | `steps · batch · inputs`                        | read                                          |
-    /// | `weights` | packed                                          | read                                          |
-    /// | `state`   | `batch · hidden`                                | read as the initial, overwritten with the final state |
-    /// | `tape`    | [`tape_len`](Self::tape_len)                    | overwritten, for the backward                 |
-    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)     | overwritten                                   |
-    /// | `y`       | `steps · batch · hidden`                        | overwritten                                   |
-    ///
-    /// A sequence cut in two, the state handed on, has the same bits as the whole, and a batch those of its rows. No steps
-    /// leave the state as it is.
-    ///
-    /// # Errors
-    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
-    /// another layer, [`Error::Overflow`] a product that does not fit in `usize`; then nothing was written.
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn forward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        x: &[T],
-        weights: &PackedRecurrent<T>,
-        state: &mut [T],
-        tape: &mut [T],
-        scratch: &mut [T],
-        y: &mut [T],
-    ) -> Result<(), Error> {
-        layer::forward(self, shape, (x, y), weights, [state, &mut []], (tape, scratch))
-    }
-
-    /// The gradients through time, from those of the outputs and of the final state.
-    ///
-    /// | argument    | elements                                    | access                                                   |
-    /// |-------------|---------------------------------------------|----------------------------------------------------------|
-    /// | `values`    | as its fields say                           | read                                                     |
-    /// | `weights`   | packed                                      | read: those of the forward                               |
-    /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
-    /// | `dstate`    | `batch · hidden`                            | read as the gradient of the final state, overwritten with that of the initial one |
-    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
-    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
-    ///
-    /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn backward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        values: SequenceValues<'_, T>,
-        weights: &PackedRecurrent<T>,
-        tape: &mut [T],
-        dstate: &mut [T],
-        scratch: &mut [T],
-        gradients: RecurrentGradients<'_, T>,
-    ) -> Result<(), Error> {
-        layer::backward(self, shape, values, weights, (tape, scratch), [dstate, &mut []], gradients)
-    }
 }
 
 impl Layer for Gru {
@@ -200,7 +114,7 @@ impl Pass for Gru {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [state, _], tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [state, _], mut carry, tape, scratch, y } = pass;
         let (hidden, width) = (self.hidden, GATES * self.hidden);
         let Tape { h0, gates, recurrent, .. } = self.tape(walk.shape, tape);
         h0.copy_from_slice(state);
@@ -210,16 +124,18 @@ impl Pass for Gru {
                 let rows = part.rows.len();
                 let gates = part_mut(gates, width, &part.rows);
                 let (h, before) = part.with_before(y, hidden, h0);
+                let kept = carry.kept(&part.sequences, hidden, before);
                 match self.reset {
                     GruReset::After => {
                         let recurrent = part_mut(recurrent, width, &part.rows);
-                        weights.project_step(rows, before, scratch, recurrent);
+                        weights.project_step(rows, kept, scratch, recurrent);
                         <T as Compiled>::forward(hidden, gates, recurrent, before, h);
                     }
                     GruReset::Before => {
                         let reset = part_mut(recurrent, hidden, &part.rows);
-                        weights.add_step(rows, before, scratch, gates);
+                        weights.add_step(rows, kept, scratch, gates);
                         <T as Compiled>::reset(hidden, gates, before, reset);
+                        carry.keep(&part.sequences, hidden, reset);
                         weights.add_candidate(rows, reset, scratch, gates);
                         <T as Compiled>::forward_reset(hidden, gates, before, h);
                     }
@@ -247,6 +163,7 @@ impl Pass for Gru {
                         let dreset = &mut dreset[..rows.rows.len() * hidden];
                         <T as Compiled>::candidate_backward(hidden, gates, before, dy, dh);
                         weights.candidate_backward(rows.rows.len(), gates, buffers.scratch, dreset);
+                        buffers.carry.keep(&rows.sequences, hidden, dreset);
                         <T as Compiled>::reset_backward(hidden, gates, before, dreset, dh);
                     }
                 }
@@ -257,7 +174,7 @@ impl Pass for Gru {
                 GruReset::Before => part(gates, width, &rows),
             };
             let dh = &mut dh[..rows.len() * hidden];
-            weights.step_backward(rows.len(), dgates, T::one(), buffers.scratch, dh);
+            buffers.carry.add_step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
             let (dgates, candidate): (&[T], &[T]) = match self.reset {
                 GruReset::After => (recurrent, &[]),
                 GruReset::Before => (gates, recurrent),

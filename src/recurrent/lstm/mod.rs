@@ -8,16 +8,14 @@ pub(crate) mod kernel;
 pub mod reference;
 
 use super::gradients::Terms;
-use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::{add_outer, scratch_len};
+use super::layer::{Backward, Forward, Layer, Pass};
+use super::packed::add_outer;
 use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
-use super::{
-    Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
-};
+use super::{Direction, SequenceShape, SequenceValues};
 use crate::element::compiled_once;
 use crate::parallel::{self, Rows};
 use crate::shape::check_len;
-use crate::simd::{self, Active};
+use crate::simd::{self, Active, InOut};
 use crate::{Element, Error, linear};
 
 /// Which gates a cell has, and what they see.
@@ -59,11 +57,12 @@ pub struct LstmState<'a, T> {
 /// h' = σ(o)·tanh(c')             with a projection h' = (σ(o)·tanh(c'))·W_hrᵀ
 /// ```
 ///
-/// Where the tables say `hidden` of h, y or `W_hh`, it is the features of the projection, if there is one.
+/// The tape has 5 elements a unit, step and sequence, 4 where gates are coupled, and the initial state; a projection adds one a
+/// unit and one a feature of its own, and two units a sequence.
 ///
 /// # Examples
 /// ```
-/// use steadygrad::recurrent::{Lstm, LstmState, RecurrentWeights, SequenceShape};
+/// use steadygrad::recurrent::{Layer, Lstm, LstmState, RecurrentWeights, SequenceShape};
 ///
 /// let lstm = Lstm { inputs: 1, hidden: 1, ..Lstm::default() };
 /// let shape = SequenceShape { steps: 3, batch: 1 };
@@ -97,92 +96,6 @@ pub struct Lstm {
     pub projection: Option<usize>,
     /// Its gates; [`LstmVariant::Standard`] by default.
     pub variant: LstmVariant,
-}
-
-impl Lstm {
-    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: a row a unit of each gate, in
-    /// the order i, f, g, o. After a step of the optimizer, [`PackedRecurrent::repack`] takes the new ones.
-    ///
-    /// # Errors
-    /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
-    pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        layer::pack(self, weights)
-    }
-
-    /// Elements of a tape: 5 of each unit, step and sequence, and the initial state; 4 where gates are coupled. A projection
-    /// adds one and as many as its features.
-    ///
-    /// # Errors
-    /// [`Error::Overflow`] where they do not fit in `usize`.
-    pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        self.tape_elements(shape)
-    }
-
-    /// Elements that `scratch` needs at least.
-    #[must_use]
-    pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, Pass::sizes(self))
-    }
-
-    /// The outputs of all steps, and the final state.
-    ///
-    /// | argument  | elements                                        | access                                        |
-    /// |-----------|-------------------------------------------------|-----------------------------------------------|
-    /// | `x`       | `steps · batch · inputs`                        | read                                          |
-    /// | `weights` | packed                                          | read                                          |
-    /// | `state`   | `batch · hidden` each                           | read as the initial, overwritten with the final state |
-    /// | `tape`    | [`tape_len`](Self::tape_len)                    | overwritten, for the backward                 |
-    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)     | overwritten                                   |
-    /// | `y`       | `steps · batch · hidden`                        | overwritten                                   |
-    ///
-    /// A sequence cut in two, the state handed on, has the same bits as the whole, and a batch those of its rows. No steps
-    /// leave the state as it is.
-    ///
-    /// # Errors
-    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
-    /// another layer, [`Error::Overflow`] a product that does not fit in `usize`; then nothing was written.
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn forward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        x: &[T],
-        weights: &PackedRecurrent<T>,
-        state: LstmState<'_, T>,
-        tape: &mut [T],
-        scratch: &mut [T],
-        y: &mut [T],
-    ) -> Result<(), Error> {
-        layer::forward(self, shape, (x, y), weights, [state.h, state.c], (tape, scratch))
-    }
-
-    /// The gradients through time, from those of the outputs and of the final state.
-    ///
-    /// | argument    | elements                                    | access                                                   |
-    /// |-------------|---------------------------------------------|----------------------------------------------------------|
-    /// | `values`    | as its fields say                           | read                                                     |
-    /// | `weights`   | packed                                      | read: those of the forward                               |
-    /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
-    /// | `dstate`    | `batch · hidden` each                       | read as the gradient of the final state, overwritten with that of the initial one |
-    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
-    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
-    ///
-    /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn backward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        values: SequenceValues<'_, T>,
-        weights: &PackedRecurrent<T>,
-        tape: &mut [T],
-        dstate: LstmState<'_, T>,
-        scratch: &mut [T],
-        gradients: RecurrentGradients<'_, T>,
-    ) -> Result<(), Error> {
-        layer::backward(self, shape, values, weights, (tape, scratch), [dstate.h, dstate.c], gradients)
-    }
 }
 
 impl Layer for Lstm {
@@ -233,7 +146,7 @@ impl Pass for Lstm {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [h, c], tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [h, c], mut carry, tape, scratch, y } = pass;
         let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
         let (cell, width) = (self.gates(), Pass::sizes(self).width());
         let Tape { h0, c0, gates, cells, units, .. } = self.tape(walk.shape, tape);
@@ -245,7 +158,8 @@ impl Pass for Lstm {
                 let gates = part_mut(gates, width, &part.rows);
                 let (h, h_before) = part.with_before(y, outputs, h0);
                 let (c, c_before) = part.with_before(cells, hidden, c0);
-                weights.add_step(part.rows.len(), h_before, scratch, gates);
+                let kept = carry.kept(&part.sequences, outputs, h_before);
+                weights.add_step(part.rows.len(), kept, scratch, gates);
                 let peephole = &weights.peephole;
                 if self.projection.is_some() {
                     let units = part_mut(units, hidden, &part.rows);
@@ -275,7 +189,7 @@ impl Pass for Lstm {
                 let peephole = &weights.peephole;
                 if self.projection.is_some() {
                     let dprojected = part_mut(dprojected, outputs, &rows.rows);
-                    <T as Compiled>::sum(dy, dh, dprojected);
+                    <T as Compiled>::add(dy, InOut::new(dh, dprojected));
                     let len = rows.rows.len() * hidden;
                     let (dunits, zeros) = (&mut dunits[..len], &zeros[..len]);
                     weights.output_backward(rows.rows.len(), dprojected, buffers.scratch, dunits);
@@ -286,7 +200,7 @@ impl Pass for Lstm {
             }
             let rows = walk.rows(turn);
             let (dgates, dh) = (part(gates, width, &rows), &mut dh[..rows.len() * outputs]);
-            weights.step_backward(rows.len(), dgates, T::zero(), buffers.scratch, dh);
+            buffers.carry.step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
             let SequenceValues { x, y, .. } = values;
             let terms = Terms { x, y, h0, input: gates, recurrent: gates, candidate: &[] };
             weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
@@ -464,7 +378,7 @@ compiled_once! {
         dh: (&[Self], &[Self]),
         dc: &mut [Self],
     ) = backward_all;
-    fn sum(a: &[Self], b: &[Self], to: &mut [Self]) = sum_all;
+    fn add(a: &[Self], to: InOut<'_, Self>) = add_all;
     fn seen(hidden: usize, gates: &mut [Self], cells: (&[Self], &[Self])) = seen_all;
 }
 
@@ -502,10 +416,10 @@ fn backward_all<T: Element>(
     });
 }
 
-fn sum_all<T: Element>(a: &[T], b: &[T], to: &mut [T]) {
+fn add_all<T: Element>(a: &[T], to: InOut<'_, T>) {
     let active = Active::current();
-    parallel::for_each((a, b, to), parallel::PARALLEL_BLOCK, |(a, b, to)| {
-        simd::dispatch(active, kernel::Sum { a, b, to });
+    parallel::for_each((a, to), parallel::PARALLEL_BLOCK, |(a, to)| {
+        simd::dispatch(active, kernel::Add { a, to });
     });
 }
 
