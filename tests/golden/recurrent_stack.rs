@@ -1,14 +1,14 @@
-//! Stacks of recurrent layers against PyTorch's: several layers, both directions, packed sequences, projections.
+//! Stacks of recurrent layers against PyTorch's: several layers, both directions, packed sequences, projections, layer norm.
 
 use steadygrad::Element;
 use steadygrad::recurrent::{
-    Directions, Gru, Layer, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights, Rnn,
-    SequenceBatch, SequenceShape, Stack, StackGradients,
+    Directions, Gru, Layer, LayerNormLstm, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights,
+    Rnn, SequenceBatch, SequenceShape, Stack, StackGradients,
 };
 
 use super::case::{Case, cases};
 
-const NAMES: [&str; 5] = ["input", "recurrent", "input_bias", "recurrent_bias", "projection"];
+const NAMES: [&str; 6] = ["input", "recurrent", "input_bias", "recurrent_bias", "projection", "norm"];
 
 pub(crate) fn check<T: Element>() {
     for case in cases("recurrent_stack") {
@@ -19,6 +19,10 @@ pub(crate) fn check<T: Element>() {
                 stack::<_, T>(&case, Lstm { inputs, hidden, projection, ..Lstm::default() }, |h, c| {
                     LstmState { h, c }
                 })
+            }
+            "layer_norm_lstm_stack" => {
+                let layer = LayerNormLstm { inputs, hidden, eps: case.float("eps"), ..Default::default() };
+                stack::<_, T>(&case, layer, |h, c| LstmState { h, c })
             }
             "gru_stack" => stack::<_, T>(&case, Gru { inputs, hidden, ..Gru::default() }, |h, _| h),
             _ => stack::<_, T>(&case, Rnn { inputs, hidden, ..Rnn::default() }, |h, _| h),
@@ -40,17 +44,18 @@ fn stack<L: Layer, T: Element>(
     });
     let batch = SequenceBatch { lengths: lengths.as_ref(), ..shape.into() };
     let count = stack.layers * if case.flag("both") { 2 } else { 1 };
-    let weights: Vec<[Vec<T>; 5]> = (0..count)
+    let weights: Vec<[Vec<T>; 6]> = (0..count)
         .map(|at| NAMES.map(|name| case.optional_input(&format!("{name}{at}")).unwrap_or_default()))
         .collect();
     let borrowed: Vec<_> = weights
         .iter()
-        .map(|[input, recurrent, input_bias, recurrent_bias, projection]| RecurrentWeights {
+        .map(|[input, recurrent, input_bias, recurrent_bias, projection, norm]| RecurrentWeights {
             input,
             recurrent,
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
             projection: Some(&projection[..]).filter(|weights| !weights.is_empty()),
+            norm: Some(&norm[..]).filter(|weights| !weights.is_empty()),
             ..RecurrentWeights::default()
         })
         .collect();
@@ -75,12 +80,13 @@ fn stack<L: Layer, T: Element>(
         weights.iter().map(|each| each.each_ref().map(|weights| vec![T::zero(); weights.len()])).collect();
     let mut layers: Vec<_> = dweights
         .iter_mut()
-        .map(|[input, recurrent, input_bias, recurrent_bias, projection]| RecurrentGradients {
+        .map(|[input, recurrent, input_bias, recurrent_bias, projection, norm]| RecurrentGradients {
             input: Some(input),
             recurrent: Some(recurrent),
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
             projection: Some(projection),
+            norm: Some(norm),
             ..RecurrentGradients::default()
         })
         .collect();
