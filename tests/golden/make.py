@@ -669,7 +669,7 @@ def layer_norm_lstms():
             outputs = []
             for half in range(halves):
                 at = len(weights)
-                weights.append({name: randn(*shape, seed=20 * at + 10 + i).requires_grad_()
+                weights.append({name: (0.5 * randn(*shape, seed=20 * at + 10 + i)).requires_grad_()
                                 for i, (name, shape) in enumerate(lens.items())})
                 order = range(steps - 1, -1, -1) if half else range(steps)
                 out, *final = layer(y, initial[0][at], initial[1][at], weights[at], eps, order)
