@@ -521,19 +521,22 @@ fn recurrent_nan_stays_in_its_row() {
     }
 }
 
+/// Of few units, threads share the sequences, in chunks of some steps; of many, the units of each step.
 #[test]
 fn recurrent_same_bits_in_any_pool_and_on_avx2_and_avx512() {
     for cell in CELLS {
-        for (batch, hidden) in [(40, 150), (3, 700)] {
-            let shape = SequenceShape { steps: 3, batch };
-            let case = Case::<f32>::new(cell, Direction::Backward, shape, 64, hidden);
-            let expected = case.run();
-            each_pool(|threads| assert_eq!(case.run(), expected, "{cell:?} {threads} threads"));
-            let fused: Vec<Level> = Level::available().filter(|&level| level != Level::Portable).collect();
-            for pair in fused.windows(2) {
-                let [first, second] =
-                    [pair[0], pair[1]].map(|level| Level::scoped(level, || case.run()).unwrap());
-                assert_eq!(first, second, "{cell:?} {pair:?}");
+        for (steps, batch, hidden) in [(3, 40, 150), (3, 3, 700), (35, 18, 130), (9, 17, 100)] {
+            for direction in DIRECTIONS {
+                let case = Case::<f32>::new(cell, direction, SequenceShape { steps, batch }, 64, hidden);
+                let expected = case.run();
+                each_pool(|threads| assert_eq!(case.run(), expected, "{cell:?} {threads} threads"));
+                let fused: Vec<Level> =
+                    Level::available().filter(|&level| level != Level::Portable).collect();
+                for pair in fused.windows(2) {
+                    let [first, second] =
+                        [pair[0], pair[1]].map(|level| Level::scoped(level, || case.run()).unwrap());
+                    assert_eq!(first, second, "{cell:?} {pair:?}");
+                }
             }
         }
     }

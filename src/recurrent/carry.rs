@@ -6,6 +6,7 @@ use super::lstm;
 use super::packed::PackedRecurrent;
 use super::sequence::{Walk, part_mut};
 use crate::Element;
+use crate::parallel::Split;
 use crate::random::Philox;
 use crate::regularize::drop_elements;
 use crate::simd::InOut;
@@ -19,16 +20,16 @@ pub(super) struct StepMask {
 }
 
 impl StepMask {
-    /// Applies what `sequences` have of the mask to as many rows of `width`.
-    fn apply<T: Element>(self, sequences: &Range<usize>, width: usize, rows: InOut<'_, T>) {
-        drop_elements(self.p, self.stream, (sequences.start * width) as u64, rows);
+    /// Applies what sequences from `first` on have of the mask to their rows of `width`.
+    fn apply<T: Element>(self, first: usize, width: usize, rows: InOut<'_, T>) {
+        drop_elements(self.p, self.stream, (first * width) as u64, rows);
     }
 
     /// Applies the mask to the rows of all steps.
     pub(super) fn apply_to_steps<T: Element>(self, walk: Walk<'_>, width: usize, data: &mut [T]) {
         for turn in 0..walk.shape.steps {
             let rows = walk.rows(turn);
-            self.apply(&(0..rows.len()), width, InOut::in_place(part_mut(data, width, &rows)));
+            self.apply(0, width, InOut::in_place(part_mut(data, width, &rows)));
         }
     }
 }
@@ -37,30 +38,48 @@ impl StepMask {
 #[derive(Debug)]
 pub(super) struct Carry<'a, T> {
     /// All of it where there is none.
-    pub(super) mask: Option<StepMask>,
+    mask: Option<StepMask>,
     /// As many elements as the outputs of a step have, where there is a mask.
-    pub(super) room: &'a mut [T],
+    room: &'a mut [T],
+    /// Features of the output.
+    width: usize,
+    /// Number of the first sequence.
+    first: usize,
 }
 
+/// No mask.
 impl<T> Default for Carry<'_, T> {
     fn default() -> Self {
-        Self { mask: None, room: &mut [] }
+        Self { mask: None, room: &mut [], width: 0, first: 0 }
     }
 }
 
-impl<T: Element> Carry<'_, T> {
+impl<'a, T: Element> Carry<'a, T> {
+    pub(super) fn new(mask: Option<StepMask>, room: &'a mut [T], width: usize) -> Self {
+        Self { mask, room, width, first: 0 }
+    }
+
+    /// The same for a shorter time.
+    pub(super) fn reborrow(&mut self) -> Carry<'_, T> {
+        Carry { mask: self.mask, room: &mut *self.room, ..*self }
+    }
+
+    pub(super) fn is_masked(&self) -> bool {
+        self.mask.is_some()
+    }
+
     /// What is left of `before`, the rows of `sequences` before a step.
-    pub(super) fn kept<'b>(&'b mut self, sequences: &Range<usize>, width: usize, before: &'b [T]) -> &'b [T] {
+    pub(super) fn kept<'b>(&'b mut self, sequences: &Range<usize>, before: &'b [T]) -> &'b [T] {
         let Some(mask) = self.mask else { return before };
         let kept = &mut self.room[..before.len()];
-        mask.apply(sequences, width, InOut::new(before, kept));
+        mask.apply(self.first + sequences.start, self.width, InOut::new(before, kept));
         kept
     }
 
     /// [`kept`](Self::kept) in the place of what it is of, and so what goes back through it.
-    pub(super) fn keep(&self, sequences: &Range<usize>, width: usize, rows: &mut [T]) {
+    pub(super) fn keep(&self, sequences: &Range<usize>, rows: &mut [T]) {
         if let Some(mask) = self.mask {
-            mask.apply(sequences, width, InOut::in_place(rows));
+            mask.apply(self.first + sequences.start, self.width, InOut::in_place(rows));
         }
     }
 
@@ -73,7 +92,7 @@ impl<T: Element> Carry<'_, T> {
         dh: &mut [T],
     ) {
         weights.step_backward(batch, dgates, T::zero(), scratch, dh);
-        self.keep(&(0..batch), weights.sizes().outputs, dh);
+        self.keep(&(0..batch), dh);
     }
 
     /// `dh += m∘(dgates·W_hh)` of the first `batch` sequences.
@@ -89,7 +108,18 @@ impl<T: Element> Carry<'_, T> {
         };
         let through = &mut self.room[..dh.len()];
         weights.step_backward(batch, dgates, T::zero(), scratch, through);
-        mask.apply(&(0..batch), weights.sizes().outputs, InOut::in_place(through));
+        mask.apply(self.first, self.width, InOut::in_place(through));
         <T as lstm::Compiled>::add(through, InOut::in_place(dh));
+    }
+}
+
+/// Cut between sequences.
+impl<T: Send> Split for Carry<'_, T> {
+    fn len(&self) -> usize {
+        self.room.len().checked_div(self.width).unwrap_or(0)
+    }
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (room, rest) = self.room.split_at_mut(self.room.len().min(mid * self.width));
+        (Self { room, ..self }, Self { room: rest, first: self.first + mid, ..self })
     }
 }

@@ -11,7 +11,7 @@ use crate::linear::{Compiled, Factor, GemmShape, MatrixLayout, Start};
 
 /// Rows whose gates' gradients, while they are in cache, go into all gradients that are made of them: as many as a block of
 /// a product sums at least, or as many as a row has inputs where that is more.
-const ROWS_TOGETHER: usize = 256;
+pub(super) const ROWS_TOGETHER: usize = 256;
 
 /// What the gradients of weights are made of: the sequences that the layer read and wrote, and the gradients of the gates,
 /// `input` before the bias of the input, `recurrent` before the recurrent bias.
@@ -102,7 +102,7 @@ impl<T: Element> PackedRecurrent<T> {
         if self.sizes.form.candidate_apart {
             add((hidden, together), now.clone(), part(candidate, outputs, now), dw_candidate);
         }
-        if walk.starts.is_some() || carry.mask.is_some() {
+        if walk.starts.is_some() || carry.is_masked() {
             let from = now.start;
             let in_block =
                 |turn: &usize| now.contains(&walk.rows(*turn).start) || walk.rows(*turn).is_empty();
@@ -111,7 +111,7 @@ impl<T: Element> PackedRecurrent<T> {
                     let to = rows.rows.start - from..rows.rows.end - from;
                     let before = part_mut(before, outputs, &to);
                     before.copy_from_slice(rows.before(y, outputs, h0));
-                    carry.keep(&rows.sequences, outputs, before);
+                    carry.keep(&rows.sequences, before);
                 }
             }
             return add((together, 0), now.clone(), part(before, outputs, &(0..now.len())), dw);

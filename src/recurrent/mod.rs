@@ -40,6 +40,7 @@
 mod carry;
 mod gradients;
 pub mod gru;
+mod lanes;
 mod layer;
 pub mod layer_norm_lstm;
 mod lengths;

@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::gradients::ROWS_TOGETHER;
+use super::lanes::MOST_STEPS;
 use super::sequence::{Biases, SequenceShape, Sizes, Walk, part, part_mut};
 use crate::linear::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, Start};
 use crate::shape::{check_len, check_range};
@@ -164,11 +166,30 @@ impl<T: Element> PackedRecurrent<T> {
         self.sizes.width()
     }
 
+    /// How many steps are taken together so that they have about `rows` rows.
+    fn steps_together(&self, SequenceShape { steps, batch }: SequenceShape, rows: usize) -> usize {
+        let blocks = steps * batch / self.sizes.inputs.max(rows);
+        steps.div_ceil(blocks.max(1))
+    }
+
+    /// The steps from `turn` on that can be taken without a further projection.
+    pub(super) fn turns_ahead(&self, walk: Walk<'_>, turn: usize) -> Range<usize> {
+        let together = self.steps_together(walk.shape, ROWS_AHEAD);
+        let end = (turn / together + 1) * together;
+        turn..end.min(turn + MOST_STEPS).min(walk.shape.steps)
+    }
+
+    /// The steps up to `end` that a backward can take before gradients are due.
+    pub(super) fn turns_behind(&self, walk: Walk<'_>, end: usize) -> Range<usize> {
+        let together = self.steps_together(walk.shape, ROWS_TOGETHER);
+        let start = (end - 1) / together * together;
+        start.max(end.saturating_sub(MOST_STEPS))..end
+    }
+
     /// The rows of the steps from `turn` on that are taken together, where that is due.
     pub(super) fn together(&self, walk: Walk<'_>, turn: usize, rows: usize) -> Option<Range<usize>> {
-        let SequenceShape { steps, batch } = walk.shape;
-        let blocks = steps * batch / self.sizes.inputs.max(rows);
-        let steps_together = steps.div_ceil(blocks.max(1));
+        let SequenceShape { steps, .. } = walk.shape;
+        let steps_together = self.steps_together(walk.shape, rows);
         if !turn.is_multiple_of(steps_together) {
             return None;
         }

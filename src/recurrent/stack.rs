@@ -291,7 +291,7 @@ impl<L: Layer> Stack<L> {
                     x: input,
                     weights: &weights.layers[index * count + half],
                     state: sorted.slices(),
-                    carry: Carry { mask: self.recurrent_mask(batch, index * count + half), room },
+                    carry: Carry::new(self.recurrent_mask(batch, index * count + half), room, outputs),
                     tape,
                     scratch,
                     y: &mut own_y[..rows * outputs],
@@ -402,7 +402,7 @@ impl<L: Layer> Stack<L> {
                     buffers: Buffers {
                         scratch: &mut *scratch,
                         before: &mut *before,
-                        carry: Carry { mask: self.recurrent_mask(batch, at), room: &mut *room },
+                        carry: Carry::new(self.recurrent_mask(batch, at), room, outputs),
                         // What the other half has left is added to.
                         dx_start: if half == 0 { T::zero() } else { T::one() },
                     },

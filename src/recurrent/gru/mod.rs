@@ -6,10 +6,13 @@
 pub(crate) mod kernel;
 pub mod reference;
 
+use core::ops::Range;
+
 use super::gradients::Terms;
+use super::lanes::{Chunk, Steps};
 use super::layer::{Backward, Forward, Layer, Pass};
-use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
-use super::{Direction, SequenceShape, SequenceValues};
+use super::sequence::{Biases, Form, Sizes, Walk, part, part_mut, row_block};
+use super::{Direction, PackedRecurrent, SequenceShape, SequenceValues};
 use crate::element::compiled_once;
 use crate::parallel::{self, Rows};
 use crate::shape::check_len;
@@ -118,75 +121,124 @@ impl Pass for Gru {
         let (hidden, width) = (self.hidden, GATES * self.hidden);
         let Tape { h0, gates, recurrent, .. } = self.tape(walk.shape, tape);
         h0.copy_from_slice(state);
-        for turn in 0..walk.shape.steps {
-            weights.project_ahead(walk, turn, x, scratch, gates);
-            for part in walk.parts(turn) {
-                let rows = part.rows.len();
-                let gates = part_mut(gates, width, &part.rows);
-                let (h, before) = part.with_before(y, hidden, h0);
-                let kept = carry.kept(&part.sequences, hidden, before);
-                match self.reset {
-                    GruReset::After => {
-                        let recurrent = part_mut(recurrent, width, &part.rows);
-                        weights.project_step(rows, kept, scratch, recurrent);
-                        <T as Compiled>::forward(hidden, gates, recurrent, before, h);
+        let mut next = 0;
+        while next < walk.shape.steps {
+            weights.project_ahead(walk, next, x, scratch, gates);
+            let turns = weights.turns_ahead(walk, next);
+            next = turns.end;
+            if let Some(chunk) = self.chunk(weights, walk, &turns) {
+                let (y, h0) = chunk.with_before(y, hidden, h0);
+                let projection = |data| Steps::new(&chunk, part_mut(data, width, &chunk.rows), width);
+                let steps = (projection(gates), projection(recurrent), Steps::new(&chunk, y, hidden));
+                let lanes = (steps, Rows { data: h0, width: hidden }, carry.reborrow());
+                chunk.run(lanes, |batch, ((mut gates, mut recurrent, mut y), h0, mut carry)| {
+                    for at in 0..chunk.steps {
+                        let ((h, before), recurrent) = (y.with_before(at, h0.data), recurrent.now(at));
+                        weights.project_step(batch, carry.kept(&(0..batch), before), &mut [], recurrent);
+                        <T as Compiled>::forward(hidden, gates.now(at), recurrent, before, h);
                     }
-                    GruReset::Before => {
-                        let reset = part_mut(recurrent, hidden, &part.rows);
-                        weights.add_step(rows, kept, scratch, gates);
-                        <T as Compiled>::reset(hidden, gates, before, reset);
-                        carry.keep(&part.sequences, hidden, reset);
-                        weights.add_candidate(rows, reset, scratch, gates);
-                        <T as Compiled>::forward_reset(hidden, gates, before, h);
+                });
+            } else {
+                for part in turns.clone().flat_map(|turn| walk.parts(turn)) {
+                    let rows = part.rows.len();
+                    let gates = part_mut(gates, width, &part.rows);
+                    let (h, before) = part.with_before(y, hidden, h0);
+                    let kept = carry.kept(&part.sequences, before);
+                    match self.reset {
+                        GruReset::After => {
+                            let recurrent = part_mut(recurrent, width, &part.rows);
+                            weights.project_step(rows, kept, scratch, recurrent);
+                            <T as Compiled>::forward(hidden, gates, recurrent, before, h);
+                        }
+                        GruReset::Before => {
+                            let reset = part_mut(recurrent, hidden, &part.rows);
+                            weights.add_step(rows, kept, scratch, gates);
+                            <T as Compiled>::reset(hidden, gates, before, reset);
+                            carry.keep(&part.sequences, reset);
+                            weights.add_candidate(rows, reset, scratch, gates);
+                            <T as Compiled>::forward_reset(hidden, gates, before, h);
+                        }
                     }
                 }
             }
-            walk.keep_ended(turn, y, hidden, state);
+            turns.for_each(|turn| walk.keep_ended(turn, y, hidden, state));
         }
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
         let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients } = pass;
-        let (hidden, width) = (self.hidden, GATES * self.hidden);
+        let (hidden, width, SequenceValues { x, y, dy }) = (self.hidden, GATES * self.hidden, values);
         let Tape { h0, gates, recurrent, dreset } = self.tape(walk.shape, tape);
-        for turn in (0..walk.shape.steps).rev() {
-            for rows in walk.parts(turn) {
-                let gates = part_mut(gates, width, &rows.rows);
-                let before = rows.before(values.y, hidden, h0);
-                let (dy, dh) = (part(values.dy, hidden, &rows.rows), part_mut(dh, hidden, &rows.sequences));
-                match self.reset {
-                    GruReset::After => {
-                        let projections = (gates, part_mut(recurrent, width, &rows.rows));
-                        <T as Compiled>::backward(hidden, projections, before, dy, dh);
+        let mut end = walk.shape.steps;
+        while end > 0 {
+            let turns = weights.turns_behind(walk, end);
+            end = turns.start;
+            if let Some(chunk) = self.chunk(weights, walk, &turns) {
+                let projection = |data| Steps::new(&chunk, part_mut(data, width, &chunk.rows), width);
+                let given = |data| Steps::new(&chunk, part(data, hidden, &chunk.rows), hidden);
+                let h0 = Rows { data: chunk.before(y, hidden, h0), width: hidden };
+                let dh = Rows { data: &mut *dh, width: hidden };
+                let steps = ((projection(gates), projection(recurrent)), (given(y), given(dy)));
+                let lanes = (steps, (h0, dh), buffers.carry.reborrow());
+                chunk.run(lanes, |batch, (((mut gates, mut recurrent), (y, dy)), (h0, dh), mut carry)| {
+                    for at in (0..chunk.steps).rev() {
+                        let (gates, recurrent) = (gates.now(at), recurrent.now(at));
+                        let before = y.before(at, h0.data);
+                        <T as Compiled>::backward(hidden, (gates, recurrent), before, dy.rows(at), dh.data);
+                        carry.add_step_backward(weights, (batch, recurrent), &mut [], dh.data);
                     }
-                    GruReset::Before => {
-                        let dreset = &mut dreset[..rows.rows.len() * hidden];
-                        <T as Compiled>::candidate_backward(hidden, gates, before, dy, dh);
-                        weights.candidate_backward(rows.rows.len(), gates, buffers.scratch, dreset);
-                        buffers.carry.keep(&rows.sequences, hidden, dreset);
-                        <T as Compiled>::reset_backward(hidden, gates, before, dreset, dh);
+                });
+            } else {
+                for turn in turns.rev() {
+                    for rows in walk.parts(turn) {
+                        let gates = part_mut(gates, width, &rows.rows);
+                        let before = rows.before(y, hidden, h0);
+                        let (dy, dh) = (part(dy, hidden, &rows.rows), part_mut(dh, hidden, &rows.sequences));
+                        match self.reset {
+                            GruReset::After => {
+                                let projections = (gates, part_mut(recurrent, width, &rows.rows));
+                                <T as Compiled>::backward(hidden, projections, before, dy, dh);
+                            }
+                            GruReset::Before => {
+                                let (rows, dreset) =
+                                    (&rows.sequences, &mut dreset[..rows.rows.len() * hidden]);
+                                <T as Compiled>::candidate_backward(hidden, gates, before, dy, dh);
+                                weights.candidate_backward(rows.len(), gates, buffers.scratch, dreset);
+                                buffers.carry.keep(rows, dreset);
+                                <T as Compiled>::reset_backward(hidden, gates, before, dreset, dh);
+                            }
+                        }
                     }
+                    let rows = walk.rows(turn);
+                    let dgates = match self.reset {
+                        GruReset::After => part(recurrent, width, &rows),
+                        GruReset::Before => part(gates, width, &rows),
+                    };
+                    let dh = &mut dh[..rows.len() * hidden];
+                    buffers.carry.add_step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
                 }
             }
-            let rows = walk.rows(turn);
-            let dgates = match self.reset {
-                GruReset::After => part(recurrent, width, &rows),
-                GruReset::Before => part(gates, width, &rows),
-            };
-            let dh = &mut dh[..rows.len() * hidden];
-            buffers.carry.add_step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
             let (dgates, candidate): (&[T], &[T]) = match self.reset {
                 GruReset::After => (recurrent, &[]),
                 GruReset::Before => (gates, recurrent),
             };
-            let SequenceValues { x, y, .. } = values;
             let terms = Terms { x, y, h0, input: gates, recurrent: dgates, candidate };
-            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
+            weights.gradients_behind(walk, end, terms, &mut buffers, &mut gradients);
         }
     }
 }
 
 impl Gru {
+    /// [`PackedRecurrent::chunk`] of the cell whose step is one product.
+    fn chunk<T: Element>(
+        &self,
+        weights: &PackedRecurrent<T>,
+        walk: Walk<'_>,
+        turns: &Range<usize>,
+    ) -> Option<Chunk> {
+        weights.chunk(walk, turns.clone()).filter(|_| self.reset == GruReset::After)
+    }
+
     fn tape<'a, T>(&self, shape: SequenceShape, tape: &'a mut [T]) -> Tape<'a, T> {
         let width = shape.batch * self.hidden;
         let (h0, rest) = tape.split_at_mut(width);

@@ -129,7 +129,7 @@ impl Pass for LayerNormLstm {
                 let (h, h_before) = rows.with_before(y, hidden, h0);
                 let (c, c_before) = rows.with_before(cells, hidden, c0);
                 let recurrent = part_mut(recurrent, width, &rows.rows);
-                let kept = carry.kept(&rows.sequences, hidden, h_before);
+                let kept = carry.kept(&rows.sequences, h_before);
                 weights.project_step(rows.rows.len(), kept, scratch, recurrent);
                 let projections = (part(input, width, &rows.rows), &*recurrent);
                 let terms = part_mut(terms, TERMS * hidden, &rows.sequences);

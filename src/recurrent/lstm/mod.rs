@@ -7,11 +7,15 @@
 pub(crate) mod kernel;
 pub mod reference;
 
+use core::ops::Range;
+
+use super::carry::Carry;
 use super::gradients::Terms;
+use super::lanes::Steps;
 use super::layer::{Backward, Forward, Layer, Pass};
 use super::packed::add_outer;
 use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
-use super::{Direction, SequenceShape, SequenceValues};
+use super::{Direction, PackedRecurrent, SequenceShape, SequenceValues};
 use crate::element::compiled_once;
 use crate::parallel::{self, Rows};
 use crate::shape::check_len;
@@ -148,29 +152,41 @@ impl Pass for Lstm {
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
         let Forward { walk, x, weights, state: [h, c], mut carry, tape, scratch, y } = pass;
         let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
-        let (cell, width) = (self.gates(), Pass::sizes(self).width());
+        let width = Pass::sizes(self).width();
         let Tape { h0, c0, gates, cells, units, .. } = self.tape(walk.shape, tape);
         h0.copy_from_slice(h);
         c0.copy_from_slice(c);
-        for turn in 0..walk.shape.steps {
-            weights.project_ahead(walk, turn, x, scratch, gates);
-            for part in walk.parts(turn) {
-                let gates = part_mut(gates, width, &part.rows);
-                let (h, h_before) = part.with_before(y, outputs, h0);
-                let (c, c_before) = part.with_before(cells, hidden, c0);
-                let kept = carry.kept(&part.sequences, outputs, h_before);
-                weights.add_step(part.rows.len(), kept, scratch, gates);
-                let peephole = &weights.peephole;
-                if self.projection.is_some() {
-                    let units = part_mut(units, hidden, &part.rows);
-                    <T as Compiled>::forward(cell, peephole, gates, c_before, c, units);
-                    weights.project_output(part.rows.len(), units, scratch, h);
-                } else {
-                    <T as Compiled>::forward(cell, peephole, gates, c_before, c, h);
+        let mut next = 0;
+        while next < walk.shape.steps {
+            weights.project_ahead(walk, next, x, scratch, gates);
+            let turns = weights.turns_ahead(walk, next);
+            next = turns.end;
+            if let Some(chunk) = weights.chunk(walk, turns.clone()).filter(|_| self.projection.is_none()) {
+                let (y, h0) = chunk.with_before(y, outputs, h0);
+                let (cells, c0) = chunk.with_before(cells, hidden, c0);
+                let gates = Steps::new(&chunk, part_mut(gates, width, &chunk.rows), width);
+                let steps = (gates, Steps::new(&chunk, y, outputs), Steps::new(&chunk, cells, hidden));
+                let before = (Rows { data: h0, width: outputs }, Rows { data: c0, width: hidden });
+                chunk.run((steps, before, carry.reborrow()), |batch, lane| {
+                    let ((mut gates, mut y, mut cells), (h0, c0), mut carry) = lane;
+                    for at in 0..chunk.steps {
+                        let (h, c) = (y.with_before(at, h0.data), cells.with_before(at, c0.data));
+                        let step = Step { gates: gates.now(at), h, c, units: &mut [] };
+                        self.step(weights, &mut carry, &(0..batch), step, &mut []);
+                    }
+                });
+            } else {
+                for rows in turns.clone().flat_map(|turn| walk.parts(turn)) {
+                    let (h, c) = (rows.with_before(y, outputs, h0), rows.with_before(cells, hidden, c0));
+                    let units = units.get_mut(rows.rows.start * hidden..).unwrap_or_default();
+                    let step = Step { gates: part_mut(gates, width, &rows.rows), h, c, units };
+                    self.step(weights, &mut carry, &rows.sequences, step, scratch);
                 }
             }
-            walk.keep_ended(turn, y, outputs, h);
-            walk.keep_ended(turn, cells, hidden, c);
+            for turn in turns {
+                walk.keep_ended(turn, y, outputs, h);
+                walk.keep_ended(turn, cells, hidden, c);
+            }
         }
     }
 
@@ -178,32 +194,55 @@ impl Pass for Lstm {
         let Backward { walk, values, weights, tape, dstate: [dh, dc], mut buffers, mut gradients } = pass;
         let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
         let (cell, width) = (self.gates(), Pass::sizes(self).width());
+        let (peephole, SequenceValues { x, y, .. }) = (&weights.peephole, values);
         let Tape { h0, c0, gates, cells, units, dprojected, dunits, zeros } = self.tape(walk.shape, tape);
         zeros.fill(T::zero());
-        for turn in (0..walk.shape.steps).rev() {
-            for rows in walk.parts(turn) {
-                let gates = part_mut(gates, width, &rows.rows);
-                let cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
-                let dc = part_mut(dc, hidden, &rows.sequences);
-                let (dy, dh) = (part(values.dy, outputs, &rows.rows), part(dh, outputs, &rows.sequences));
-                let peephole = &weights.peephole;
-                if self.projection.is_some() {
-                    let dprojected = part_mut(dprojected, outputs, &rows.rows);
-                    <T as Compiled>::add(dy, InOut::new(dh, dprojected));
-                    let len = rows.rows.len() * hidden;
-                    let (dunits, zeros) = (&mut dunits[..len], &zeros[..len]);
-                    weights.output_backward(rows.rows.len(), dprojected, buffers.scratch, dunits);
-                    <T as Compiled>::backward(cell, peephole, gates, cells, (dunits, zeros), dc);
-                } else {
-                    <T as Compiled>::backward(cell, peephole, gates, cells, (dy, dh), dc);
+        let mut end = walk.shape.steps;
+        while end > 0 {
+            let turns = weights.turns_behind(walk, end);
+            end = turns.start;
+            if let Some(chunk) = weights.chunk(walk, turns.clone()).filter(|_| self.projection.is_none()) {
+                let gates = Steps::new(&chunk, part_mut(gates, width, &chunk.rows), width);
+                let dy = Steps::new(&chunk, part(values.dy, outputs, &chunk.rows), outputs);
+                let now = Steps::new(&chunk, part(cells, hidden, &chunk.rows), hidden);
+                let c0 = Rows { data: chunk.before(cells, hidden, c0), width: hidden };
+                let dstate =
+                    (Rows { data: &mut *dh, width: outputs }, Rows { data: &mut *dc, width: hidden });
+                let lanes = ((gates, dy, now), (c0, dstate), buffers.carry.reborrow());
+                chunk.run(lanes, |batch, ((mut gates, dy, cells), (c0, (dh, dc)), carry)| {
+                    for at in (0..chunk.steps).rev() {
+                        let (gates, c) = (gates.now(at), (cells.before(at, c0.data), cells.rows(at)));
+                        let dy = (dy.rows(at), &*dh.data);
+                        <T as Compiled>::backward(cell, peephole, gates, c, dy, dc.data);
+                        carry.step_backward(weights, (batch, gates), &mut [], dh.data);
+                    }
+                });
+            } else {
+                for turn in turns.rev() {
+                    for rows in walk.parts(turn) {
+                        let gates = part_mut(gates, width, &rows.rows);
+                        let cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
+                        let dc = part_mut(dc, hidden, &rows.sequences);
+                        let (dy, dh) =
+                            (part(values.dy, outputs, &rows.rows), part(dh, outputs, &rows.sequences));
+                        if self.projection.is_some() {
+                            let dprojected = part_mut(dprojected, outputs, &rows.rows);
+                            <T as Compiled>::add(dy, InOut::new(dh, dprojected));
+                            let len = rows.rows.len() * hidden;
+                            let (dunits, zeros) = (&mut dunits[..len], &zeros[..len]);
+                            weights.output_backward(rows.rows.len(), dprojected, buffers.scratch, dunits);
+                            <T as Compiled>::backward(cell, peephole, gates, cells, (dunits, zeros), dc);
+                        } else {
+                            <T as Compiled>::backward(cell, peephole, gates, cells, (dy, dh), dc);
+                        }
+                    }
+                    let rows = walk.rows(turn);
+                    let (dgates, dh) = (part(gates, width, &rows), &mut dh[..rows.len() * outputs]);
+                    buffers.carry.step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
                 }
             }
-            let rows = walk.rows(turn);
-            let (dgates, dh) = (part(gates, width, &rows), &mut dh[..rows.len() * outputs]);
-            buffers.carry.step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
-            let SequenceValues { x, y, .. } = values;
             let terms = Terms { x, y, h0, input: gates, recurrent: gates, candidate: &[] };
-            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
+            weights.gradients_behind(walk, end, terms, &mut buffers, &mut gradients);
         }
         let all = 0..walk.len();
         if let Some(dw) = gradients.projection.take().filter(|_| self.projection.is_some()) {
@@ -225,7 +264,38 @@ impl Pass for Lstm {
     }
 }
 
+/// What a step of some sequences reads and writes.
+struct Step<'a, T> {
+    gates: &'a mut [T],
+    /// The output, and that before.
+    h: (&'a mut [T], &'a [T]),
+    /// The cell, and that before.
+    c: (&'a mut [T], &'a [T]),
+    /// What is projected, and what comes after it.
+    units: &'a mut [T],
+}
+
 impl Lstm {
+    /// A step of `sequences`, whose input was projected.
+    fn step<T: Element>(
+        &self,
+        weights: &PackedRecurrent<T>,
+        carry: &mut Carry<'_, T>,
+        sequences: &Range<usize>,
+        Step { gates, h: (h, h_before), c: (c, c_before), units }: Step<'_, T>,
+        scratch: &mut [T],
+    ) {
+        let (cell, batch, peephole) = (self.gates(), sequences.len(), &weights.peephole);
+        weights.add_step(batch, carry.kept(sequences, h_before), scratch, gates);
+        if self.projection.is_some() {
+            let units = &mut units[..batch * self.hidden];
+            <T as Compiled>::forward(cell, peephole, gates, c_before, c, units);
+            weights.project_output(batch, units, scratch, h);
+        } else {
+            <T as Compiled>::forward(cell, peephole, gates, c_before, c, h);
+        }
+    }
+
     fn gates(&self) -> LstmGates {
         LstmGates { hidden: self.hidden, variant: self.variant }
     }

@@ -8,12 +8,13 @@ pub(crate) mod kernel;
 pub mod reference;
 
 use super::gradients::Terms;
+use super::lanes::Steps;
 use super::layer::{Backward, Forward, Layer, Pass};
 use super::sequence::{Biases, Form, Sizes, part, part_mut};
 use super::{Direction, SequenceShape, SequenceValues};
 use crate::activation;
 use crate::element::compiled_once;
-use crate::parallel::{self, PARALLEL_BLOCK};
+use crate::parallel::{self, PARALLEL_BLOCK, Rows};
 use crate::simd::{self, Active, InOut};
 use crate::{Activation, Element, Error};
 
@@ -107,31 +108,64 @@ impl Pass for Rnn {
         let hidden = self.hidden;
         let (h0, _) = tape.split_at_mut(state.len());
         h0.copy_from_slice(state);
-        for turn in 0..walk.shape.steps {
-            weights.project_ahead(walk, turn, x, scratch, y);
-            for part in walk.parts(turn) {
-                let (h, before) = part.with_before(y, hidden, h0);
-                let kept = carry.kept(&part.sequences, hidden, before);
-                weights.add_step(part.rows.len(), kept, scratch, h);
-                <T as Compiled>::forward(self.activation, h);
+        let mut next = 0;
+        while next < walk.shape.steps {
+            weights.project_ahead(walk, next, x, scratch, y);
+            let turns = weights.turns_ahead(walk, next);
+            next = turns.end;
+            if let Some(chunk) = weights.chunk(walk, turns.clone()) {
+                let (y, h0) = chunk.with_before(y, hidden, h0);
+                let lanes =
+                    (Steps::new(&chunk, y, hidden), Rows { data: h0, width: hidden }, carry.reborrow());
+                chunk.run(lanes, |batch, (mut y, h0, mut carry)| {
+                    for at in 0..chunk.steps {
+                        let (h, before) = y.with_before(at, h0.data);
+                        weights.add_step(batch, carry.kept(&(0..batch), before), &mut [], h);
+                        <T as Compiled>::forward(self.activation, h);
+                    }
+                });
+            } else {
+                for part in turns.clone().flat_map(|turn| walk.parts(turn)) {
+                    let (h, before) = part.with_before(y, hidden, h0);
+                    let kept = carry.kept(&part.sequences, before);
+                    weights.add_step(part.rows.len(), kept, scratch, h);
+                    <T as Compiled>::forward(self.activation, h);
+                }
             }
-            walk.keep_ended(turn, y, hidden, state);
+            turns.for_each(|turn| walk.keep_ended(turn, y, hidden, state));
         }
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
         let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients } = pass;
-        let hidden = self.hidden;
+        let (hidden, SequenceValues { x, y, dy }) = (self.hidden, values);
         let (h0, sums) = tape.split_at_mut(dh.len());
-        for turn in (0..walk.shape.steps).rev() {
-            let rows = walk.rows(turn);
-            let (h, dy) = (part(values.y, hidden, &rows), part(values.dy, hidden, &rows));
-            let (da, dh) = (part_mut(sums, hidden, &rows), &mut dh[..rows.len() * hidden]);
-            <T as Compiled>::backward(self.activation, h, (dy, dh), da);
-            buffers.carry.step_backward(weights, (rows.len(), da), buffers.scratch, dh);
-            let SequenceValues { x, y, .. } = values;
+        let mut end = walk.shape.steps;
+        while end > 0 {
+            let turns = weights.turns_behind(walk, end);
+            end = turns.start;
+            if let Some(chunk) = weights.chunk(walk, turns.clone()) {
+                let given = |data| Steps::new(&chunk, part(data, hidden, &chunk.rows), hidden);
+                let sums = Steps::new(&chunk, part_mut(sums, hidden, &chunk.rows), hidden);
+                let dh = Rows { data: &mut *dh, width: hidden };
+                let lanes = ((sums, given(y), given(dy)), dh, buffers.carry.reborrow());
+                chunk.run(lanes, |batch, ((mut sums, y, dy), dh, carry)| {
+                    for at in (0..chunk.steps).rev() {
+                        let da = sums.now(at);
+                        <T as Compiled>::backward(self.activation, y.rows(at), (dy.rows(at), dh.data), da);
+                        carry.step_backward(weights, (batch, da), &mut [], dh.data);
+                    }
+                });
+            } else {
+                for rows in turns.rev().map(|turn| walk.rows(turn)) {
+                    let (h, dy) = (part(y, hidden, &rows), part(dy, hidden, &rows));
+                    let (da, dh) = (part_mut(sums, hidden, &rows), &mut dh[..rows.len() * hidden]);
+                    <T as Compiled>::backward(self.activation, h, (dy, dh), da);
+                    buffers.carry.step_backward(weights, (rows.len(), da), buffers.scratch, dh);
+                }
+            }
             let terms = Terms { x, y, h0, input: sums, recurrent: sums, candidate: &[] };
-            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
+            weights.gradients_behind(walk, end, terms, &mut buffers, &mut gradients);
         }
     }
 }
