@@ -508,14 +508,18 @@ fn recurrent_nan_stays_in_its_row() {
         // The second sequence, the second step.
         case.x[(3 + 1) * 5] = f32::NAN;
         each_level(|_| {
-            let y = case.run().y;
-            for (i, (&y, &clean)) in y.iter().zip(&clean.y).enumerate() {
+            let planted = case.run();
+            for (i, (&y, &clean)) in planted.y.iter().zip(&clean.y).enumerate() {
                 let (step, sequence) = (i / 18 / 3, i / 18 % 3);
                 if sequence == 1 && step >= 1 {
                     assert!(y.is_nan(), "{cell:?}: a NaN was swallowed at {i}");
                 } else {
                     assert!((y - clean).abs() < 1e-5, "{cell:?}: a NaN spread to {i}");
                 }
+            }
+            for (i, (&dx, &clean)) in planted.dx.iter().zip(&clean.dx).enumerate() {
+                let near = i / 5 % 3 == 1 || (dx - clean).abs() < 1e-5;
+                assert!(near, "{cell:?}: a NaN spread to the gradient of input {i}");
             }
         });
     }
@@ -600,6 +604,67 @@ fn lstm_gates_are_the_cell_alone() {
     });
 }
 
+#[test]
+fn gru_gates_are_the_cell_alone() {
+    let (batch, hidden) = (3, 37);
+    let [input, recurrent]: [Vec<f32>; 2] = [1, 2].map(|seed| numbers(seed, batch * 3 * hidden, 1.0));
+    let [before, dy, dh_after]: [Vec<f32>; 3] = [3, 4, 5].map(|seed| numbers(seed, batch * hidden, 1.0));
+    each_level(|_| {
+        let op = GruGates { hidden };
+        let (mut gates, mut h) = (input.clone(), vec![f32::NAN; batch * hidden]);
+        op.forward(batch, &mut gates, &recurrent, &before, &mut h).unwrap();
+        let (mut dgates, mut drecurrent, mut dh) = (gates.clone(), recurrent.clone(), dh_after.clone());
+        op.backward(batch, (&mut dgates, &mut drecurrent), &before, &dy, &mut dh).unwrap();
+        for at in 0..batch * hidden {
+            let of = |values: &[f32]| {
+                let part = |gate: usize| f64::from(values[(at / hidden * 3 + gate) * hidden + at % hidden]);
+                reference::gru::Gates { r: part(0), z: part(1), n: part(2) }
+            };
+            let exact = reference::gru::gates(of(&input), of(&recurrent));
+            let (old, gradient) = (f64::from(before[at]), f64::from(dy[at]) + f64::from(dh_after[at]));
+            let (d, d_recurrent, d_old) = reference::gru::backward(exact, of(&recurrent).n, old, gradient);
+            let (actual, actual_recurrent) = (of(&dgates), of(&drecurrent));
+            let pairs = [
+                (f64::from(h[at]), reference::gru::forward(exact, old)),
+                (actual.r, d.r),
+                (actual.z, d.z),
+                (actual.n, d.n),
+                (actual_recurrent.r, d_recurrent.r),
+                (actual_recurrent.z, d_recurrent.z),
+                (actual_recurrent.n, d_recurrent.n),
+                (f64::from(dh[at]), d_old),
+            ];
+            for (actual, exact) in pairs {
+                assert!((actual - exact).abs() < 4e-6, "{actual} is not {exact}");
+            }
+        }
+    });
+}
+
+#[test]
+fn recurrent_gates_name_the_bad_argument() {
+    let (lstm, gru) = (LstmGates { hidden: 2, ..LstmGates::default() }, GruGates { hidden: 2 });
+    let names = ["gates", "c_before", "c", "dy", "dh", "dc"];
+    for (wrong, expected) in names.into_iter().enumerate() {
+        let mut buffers = [8, 2, 2, 2, 2, 2].map(|len| vec![7.0_f32; len]);
+        buffers[wrong].pop();
+        let [gates, c_before, c, dy, dh, dc] = &mut buffers;
+        let refused = lstm.backward(1, &[], gates, (c_before, c), (dy, dh), dc);
+        assert_eq!(name(refused), expected);
+        assert!(buffers.iter().flatten().all(|&value| value == 7.0), "written although refused");
+    }
+    let names = ["gates", "recurrent", "h_before", "dy", "dh"];
+    for (wrong, expected) in names.into_iter().enumerate() {
+        let mut buffers = [6, 6, 2, 2, 2].map(|len| vec![7.0_f32; len]);
+        buffers[wrong].pop();
+        let [gates, recurrent, h_before, dy, dh] = &mut buffers;
+        assert_eq!(name(gru.backward(1, (gates, recurrent), h_before, dy, dh)), expected);
+        assert!(buffers.iter().flatten().all(|&value| value == 7.0), "written although refused");
+    }
+    let huge = LstmGates { hidden: usize::MAX, ..LstmGates::default() };
+    assert_eq!(name(huge.forward::<f32>(2, &[], &mut [], &[], &mut [], &mut [])), "gates");
+}
+
 fn name(result: Result<(), Error>) -> &'static str {
     match result.unwrap_err() {
         Error::OutOfRange { argument, .. }
@@ -649,6 +714,10 @@ fn recurrent_names_the_bad_argument() {
         assert!(dx.iter().chain(&*h).all(|&value| value == 7.0), "written although refused");
     }
     let weights = case.weights();
+    let short = RecurrentWeights { input: &weights.input[1..], ..weights };
+    assert_eq!(name(lstm.pack(short).map(drop)), "weights.input");
+    let short = RecurrentWeights { recurrent_bias: Some(&[0.0; 3]), ..weights };
+    assert_eq!(name(lstm.pack(short).map(drop)), "weights.recurrent_bias");
     let short = RecurrentWeights { recurrent: &weights.recurrent[1..], ..weights };
     assert_eq!(name(lstm.pack(short).map(drop)), "weights.recurrent");
     let short = RecurrentWeights { input_bias: Some(&[0.0]), ..weights };
@@ -667,6 +736,31 @@ fn recurrent_names_the_bad_argument() {
     );
     assert_eq!(name(GruGates { hidden: 1 }.forward(1, &mut seven, &[0.0; 3], &[0.0], &mut [0.0])), "gates");
     assert_eq!(seven, [7.0; 4]);
+}
+
+#[test]
+fn gru_and_rnn_name_their_state() {
+    fn refuses<L: for<'a> Layer<State<'a, f32> = &'a mut [f32]>>(layer: L, gates: usize) {
+        let shape = SequenceShape { steps: 2, batch: 3 };
+        let (input, recurrent) = (vec![0.0; gates * 5 * 4], vec![0.0; gates * 5 * 5]);
+        let weights =
+            RecurrentWeights { input: &input, recurrent: &recurrent, ..RecurrentWeights::default() };
+        let packed = layer.pack(weights).unwrap();
+        let mut tape = vec![7.0; layer.tape_len(shape).unwrap()];
+        let mut scratch = vec![7.0; layer.scratch_len::<f32>(shape)];
+        let (mut state, mut y) = ([7.0_f32; 14], [7.0_f32; 30]);
+        let refused =
+            layer.forward(shape, &[0.0; 24], &packed, &mut state[..], &mut tape, &mut scratch, &mut y);
+        assert_eq!(name(refused), "state");
+        let (values, gradients) = (SequenceValues { x: &[0.0; 24], y: &y, dy: &y }, Default::default());
+        let refused =
+            layer.backward(shape, values, &packed, &mut tape, &mut state[..], &mut scratch, gradients);
+        assert_eq!(name(refused), "dstate");
+        let written = [&state[..], &y, &tape, &scratch].concat();
+        assert!(written.iter().all(|&value| value == 7.0), "written although refused");
+    }
+    refuses(Gru { inputs: 4, hidden: 5, ..Gru::default() }, 3);
+    refuses(Rnn { inputs: 4, hidden: 5, ..Rnn::default() }, 1);
 }
 
 #[test]
