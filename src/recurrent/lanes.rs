@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::packed::PackedRecurrent;
-use super::sequence::{Direction, SequenceShape, Walk, part_mut};
+use super::sequence::{Direction, SequenceShape, Walk, now_and_before, part};
 use crate::Element;
 use crate::parallel::{self, Split};
 
@@ -89,8 +89,8 @@ pub(super) struct Chunk {
     pub(super) steps: usize,
     /// Rows of all its steps.
     pub(super) rows: Range<usize>,
-    /// The first row of the step before; `None` where the sequences begin.
-    before: Option<usize>,
+    /// Rows of the step before; `None` where the sequences begin.
+    before: Option<Range<usize>>,
     batch: usize,
     direction: Direction,
     /// Sequences of a thread.
@@ -105,19 +105,12 @@ impl Chunk {
         width: usize,
         initial: &'a [T],
     ) -> (&'a mut [T], &'a [T]) {
-        let Some(before) = self.before else { return (part_mut(data, width, &self.rows), initial) };
-        let (first, second) = data.split_at_mut(self.rows.start.max(before) * width);
-        let (now, before) = if before < self.rows.start {
-            (&mut second[..], &first[before * width..])
-        } else {
-            (&mut first[self.rows.start * width..], &second[..])
-        };
-        (&mut now[..self.steps * self.batch * width], &before[..self.batch * width])
+        now_and_before(data, width, (&self.rows, self.before.as_ref()), initial)
     }
 
     /// The rows before its steps, or those of `initial`.
     pub(super) fn before<'a, T>(&self, data: &'a [T], width: usize, initial: &'a [T]) -> &'a [T] {
-        self.before.map_or(initial, |before| &data[before * width..][..self.batch * width])
+        self.before.as_ref().map_or(initial, |before| part(data, width, before))
     }
 
     /// Calls `f` on parts of `data` that are cut between sequences, with their number.
@@ -141,7 +134,7 @@ impl<T: Element> PackedRecurrent<T> {
         let (first, last) = (walk.rows(turns.start), walk.rows(turns.end - 1));
         Some(Chunk {
             rows: first.start.min(last.start)..first.end.max(last.end),
-            before: turns.start.checked_sub(1).map(|before| walk.rows(before).start),
+            before: turns.start.checked_sub(1).map(|before| walk.rows(before)),
             steps,
             batch,
             direction: walk.direction,

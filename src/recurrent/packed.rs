@@ -10,9 +10,11 @@ use crate::linear::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Pro
 use crate::shape::{check_len, check_range};
 use crate::{Element, Epilogue, Error};
 
-/// Rows whose input is projected before their steps are taken, or as many as a row has inputs where that is more: few
-/// enough that the gates stay in cache until then, and enough that reading the weights is not what takes the time.
+/// Rows whose input is projected before their steps are taken, or as many as a row has inputs where that is more: enough
+/// that reading the weights is not what takes the time.
 const ROWS_AHEAD: usize = 128;
+/// Sums that are projected ahead where those are more: 1 MiB of `f32`, which stay in cache until their steps.
+const SUMS_AHEAD: usize = 1 << 18;
 
 /// The weights of a layer with as many `gates` as its cell has: 1, 3 of a GRU (r, z, n), 4 of an LSTM (i, f, g, o), in the
 /// order of `PyTorch`.
@@ -172,9 +174,13 @@ impl<T: Element> PackedRecurrent<T> {
         steps.div_ceil(blocks.max(1))
     }
 
+    fn rows_ahead(&self) -> usize {
+        ROWS_AHEAD.max(SUMS_AHEAD / self.width().max(1))
+    }
+
     /// The steps from `turn` on that can be taken without a further projection.
     pub(super) fn turns_ahead(&self, walk: Walk<'_>, turn: usize) -> Range<usize> {
-        let together = self.steps_together(walk.shape, ROWS_AHEAD);
+        let together = self.steps_together(walk.shape, self.rows_ahead());
         let end = (turn / together + 1) * together;
         turn..end.min(turn + MOST_STEPS).min(walk.shape.steps)
     }
@@ -206,7 +212,7 @@ impl<T: Element> PackedRecurrent<T> {
         scratch: &mut [T],
         gates: &mut [T],
     ) {
-        let Some(rows) = self.together(walk, turn, ROWS_AHEAD) else { return };
+        let Some(rows) = self.together(walk, turn, self.rows_ahead()) else { return };
         let shape = GemmShape::dense(rows.len(), self.width(), self.sizes.inputs);
         let start = self.start(&self.input_bias);
         let (x, gates) = (part(x, self.sizes.inputs, &rows), part_mut(gates, self.width(), &rows));

@@ -141,18 +141,9 @@ impl Part {
         width: usize,
         initial: &'a [T],
     ) -> (&'a mut [T], &'a [T]) {
-        let Range { start, end } = self.rows;
-        let Some(before) = self.before else {
-            return (&mut data[start * width..end * width], part(initial, width, &self.sequences));
-        };
-        let (first, second) = data.split_at_mut(start.max(before) * width);
-        let (now, before) = if start > before {
-            (&mut second[..], &first[before * width..])
-        } else {
-            (&mut first[start * width..], &second[..])
-        };
-        let len = self.rows.len() * width;
-        (&mut now[..len], &before[..len])
+        let before = self.before.map(|before| before..before + self.rows.len());
+        let initial = part(initial, width, &self.sequences);
+        now_and_before(data, width, (&self.rows, before.as_ref()), initial)
     }
 
     /// The rows before, or those of `initial`.
@@ -221,6 +212,24 @@ pub(super) fn part<'a, T>(data: &'a [T], width: usize, rows: &Range<usize>) -> &
 /// The rows `rows` of `width`.
 pub(super) fn part_mut<'a, T>(data: &'a mut [T], width: usize, rows: &Range<usize>) -> &'a mut [T] {
     &mut data[rows.start * width..rows.end * width]
+}
+
+/// The rows `now`, to be written, and the rows `before`, or `initial` where there are none.
+pub(super) fn now_and_before<'a, T>(
+    data: &'a mut [T],
+    width: usize,
+    (now, before): (&Range<usize>, Option<&Range<usize>>),
+    initial: &'a [T],
+) -> (&'a mut [T], &'a [T]) {
+    let Some(before) = before else { return (part_mut(data, width, now), initial) };
+    let cut = now.start.max(before.start);
+    let (first, second) = data.split_at_mut(cut * width);
+    let after = |rows: &Range<usize>| rows.start - cut..rows.end - cut;
+    if cut == now.start {
+        (part_mut(second, width, &after(now)), part(first, width, before))
+    } else {
+        (part_mut(first, width, now), part(second, width, &after(before)))
+    }
 }
 
 /// Rows of `hidden` units worth a task: some transcendental functions a unit.
