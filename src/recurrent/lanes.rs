@@ -113,7 +113,8 @@ impl Chunk {
         self.before.as_ref().map_or(initial, |before| part(data, width, before))
     }
 
-    /// Calls `f` on parts of `data` that are cut between sequences, with their number.
+    /// Calls `f` on parts of `data` that are cut between sequences, with their number. The products of a step need no scratch:
+    /// their weights are packed, and rows are read as they lie.
     pub(super) fn run<S: Split>(&self, data: S, f: impl Fn(usize, S) + Sync) {
         parallel::for_each(data, self.lane, |data| f(data.len(), data));
     }

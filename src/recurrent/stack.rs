@@ -95,7 +95,8 @@ impl<'a> SequenceBatch<'a> {
 /// step.
 ///
 /// Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016. What is kept is
-/// multiplied by 1/(1 − p). A mask is drawn again at each step and by the backward, and never stored.
+/// multiplied by 1/(1 − p). A mask is drawn again at each step and by the backward, and never stored; with lengths, the longest
+/// sequence has the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct VariationalDropout {
     /// Probability that a feature of a layer's input is dropped, the first layer's included, in [0, 1]; 0 by default. Both
