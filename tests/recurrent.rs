@@ -763,6 +763,35 @@ fn gru_and_rnn_name_their_state() {
     refuses(Rnn { inputs: 4, hidden: 5, ..Rnn::default() }, 1);
 }
 
+/// Of zeros, all gates are open by half and all candidates 0.
+#[test]
+fn recurrent_of_zero_weights_has_its_closed_form() {
+    for cell in CELLS {
+        let shape = SequenceShape { steps: 4, batch: 2 };
+        let case = Case::<f64>::new(cell, Direction::Forward, shape, 3, 5);
+        let weights = case.weights.clone().map(|weights| vec![0.0; weights.len()]);
+        let case = Case { weights, ..case };
+        each_level(|_| {
+            let Outcome { y, state: [h, c], dx, .. } = case.run();
+            for (unit, (h0, c0)) in case.state[0].iter().zip(&case.state[1]).enumerate() {
+                for step in 0..4 {
+                    let halved = 0.5_f64.powi(step + 1);
+                    let exact = match cell {
+                        Cell::Lstm => 0.5 * (halved * c0).tanh(),
+                        Cell::Gru => halved * h0,
+                        Cell::Tanh | Cell::Relu => 0.0,
+                    };
+                    let y = y[step as usize * 10 + unit];
+                    assert!((y - exact).abs() < 1e-15, "{cell:?}: {y} is not {exact}");
+                }
+                assert_eq!(h[unit], y[30 + unit]);
+                assert!(cell != Cell::Lstm || (c[unit] - c0 / 16.0).abs() < 1e-15);
+            }
+            assert!(dx.iter().all(|&dx| dx == 0.0));
+        });
+    }
+}
+
 #[test]
 fn recurrent_repacking_takes_other_weights() {
     for cell in CELLS {

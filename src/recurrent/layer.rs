@@ -17,9 +17,9 @@ use crate::{Element, Error};
 ///
 /// # Examples
 /// ```
-/// use steadygrad::recurrent::{Gru, Layer, RecurrentWeights, SequenceShape};
+/// use steadygrad::recurrent::{Gru, Layer, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues};
 ///
-/// // One step of a cell, forward: of zeros, half of the old output stays.
+/// // One step of a cell: of zeros, half of the old output stays.
 /// let (cell, step) = (Gru { inputs: 1, hidden: 1, ..Gru::default() }, SequenceShape { steps: 1, batch: 1 });
 /// let weights = RecurrentWeights { input: &[0.0_f64; 3], recurrent: &[0.0; 3], ..RecurrentWeights::default() };
 /// let packed = cell.pack(weights)?;
@@ -28,6 +28,12 @@ use crate::{Element, Error};
 /// let (mut h, mut y) = ([0.5], [0.0]);
 /// cell.forward(step, &[1.0], &packed, &mut h, &mut tape, &mut scratch, &mut y)?;
 /// assert_eq!((h, y), ([0.25], [0.25]));
+/// // And backward: half of the gradient goes to the old output.
+/// let (values, mut dh) = (SequenceValues { x: &[1.0], y: &y, dy: &[1.0] }, [0.0]);
+/// let mut bias = [0.0; 3];
+/// let gradients = RecurrentGradients { input_bias: Some(&mut bias), ..RecurrentGradients::default() };
+/// cell.backward(step, values, &packed, &mut tape, &mut dh, &mut scratch, gradients)?;
+/// assert_eq!((dh, bias), ([0.5], [0.0, 0.125, 0.5])); // of r, z and n
 /// # Ok::<(), steadygrad::Error>(())
 /// ```
 pub trait Layer: Copy + Debug + Pass {
