@@ -1,12 +1,13 @@
 //! `recurrent/lstm_…`, `recurrent/layer_norm_lstm_…`, `recurrent/gru_…`, `recurrent/rnn_…`: a sequence forward and backward, and
-//! `recurrent/stack_…`: two layers in both directions, with dropout of each kind, padding and batch-major rows; every level.
+//! `recurrent/stack_…`: two layers in both directions, with dropout of each kind, padding and batch-major rows;
+//! `recurrent/zoneout_…`; every level.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use steadygrad::recurrent::{
     Directions, Gru, Layer, LayerNormLstm, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights,
-    Rnn, SequenceBatch, SequenceLayout, SequenceShape, Stack, StackGradients, VariationalDropout,
+    Rnn, SequenceBatch, SequenceLayout, SequenceShape, Stack, StackGradients, VariationalDropout, Zoneout,
 };
 use steadygrad::{Level, Philox};
 
@@ -110,6 +111,9 @@ fn stacks(c: &mut Criterion) {
         ("batch_major", stack, SequenceBatch { layout: SequenceLayout::BatchMajor, ..plain }),
         ("lengths", stack, SequenceBatch { lengths: Some(&lengths), ..plain }),
     ];
+    let zoneout = Stack { zoneout: Zoneout { output: 0.1, cell: 0.5 }, ..Stack::new(lstm) };
+    let name = ("recurrent/zoneout_forward_backward", "16x16x64");
+    measure(c, name, (zoneout, 4), plain, |h, c| LstmState { h, c });
     for (name, stack, batch) in cases {
         let name = ("recurrent/stack_forward_backward", name);
         measure(c, name, (stack, 4), batch, |h, c| LstmState { h, c });

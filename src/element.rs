@@ -125,6 +125,7 @@ pub(crate) mod compiled {
         + crate::recurrent::layer_norm_lstm::Compiled
         + crate::recurrent::lstm::Compiled
         + crate::recurrent::rnn::Compiled
+        + crate::recurrent::zoneout::Compiled
         + crate::stats::moments::Compiled
         + crate::regularize::dropout::Compiled
         + crate::regularize::group_lasso::Compiled

@@ -65,6 +65,7 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("recurrent/layer_norm_lstm", Kind::Leaf),
     ("recurrent/lstm", Kind::Leaf),
     ("recurrent/rnn", Kind::Leaf),
+    ("recurrent/zoneout", Kind::Leaf),
     ("regularize", Kind::Composition),
     ("regularize/dropout", Kind::Leaf),
     ("regularize/group_lasso", Kind::Leaf),

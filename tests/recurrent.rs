@@ -4,6 +4,7 @@ mod common;
 mod recurrent {
     mod layer_norm_lstm;
     mod memory;
+    mod zoneout;
 }
 
 use common::{assert_same_bits, each_level, each_pool, numbers};

@@ -6,7 +6,7 @@ use common::{assert_same_bits, each_level, each_pool, numbers};
 use steadygrad::recurrent::{
     Direction, Directions, Gru, Layer, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights, Rnn,
     RnnActivation, SequenceBatch, SequenceLayout, SequenceShape, SequenceValues, Stack, StackGradients,
-    VariationalDropout,
+    VariationalDropout, Zoneout,
 };
 use steadygrad::regularize::{Dropout, MaskShape};
 use steadygrad::{Element, Error, Level, Philox};
@@ -58,6 +58,7 @@ struct Sizes {
     direction: Direction,
     dropout: f64,
     variational: VariationalDropout,
+    zoneout: Zoneout,
     layout: SequenceLayout,
     shape: SequenceShape,
     lengths: Option<Vec<usize>>,
@@ -73,6 +74,7 @@ impl Sizes {
             direction: Direction::Forward,
             dropout: 0.0,
             variational: VariationalDropout::default(),
+            zoneout: Zoneout::default(),
             layout: SequenceLayout::TimeMajor,
             shape: SequenceShape { steps, batch },
             lengths: None,
@@ -92,6 +94,7 @@ impl Sizes {
             directions: self.directions,
             dropout: self.dropout,
             variational: self.variational,
+            zoneout: self.zoneout,
         }
     }
 }
@@ -470,6 +473,21 @@ fn stack_gradients_match_finite_differences_through_dropout_and_lengths() {
     }
 }
 
+#[test]
+fn stack_gradients_match_finite_differences_through_zoneout() {
+    let zoneout = Zoneout { output: 0.3, cell: 0.4 };
+    let variational = VariationalDropout { input: 0.2, recurrent: 0.3 };
+    for lengths in [None, Some(vec![2, 4, 3])] {
+        let plain = Sizes { inputs: 2, hidden: 4, lengths, ..Sizes::new(3, Directions::Both, (4, 3)) };
+        let sizes = Sizes { zoneout, variational, ..plain.clone() };
+        let given = Given::<f64>::new::<Lstm>(&sizes);
+        assert_ne!(given.run::<Lstm>(&sizes).y, given.run::<Lstm>(&plain).y);
+        gradients_match_finite_differences::<Lstm>(&sizes);
+        let output = Zoneout { cell: 0.0, ..zoneout };
+        gradients_match_finite_differences::<Gru>(&Sizes { zoneout: output, ..sizes });
+    }
+}
+
 /// The mask of the features of one sequence.
 fn mask(p: f64, counter: u64, features: usize) -> Vec<f64> {
     let mut mask = vec![1.0; features];
@@ -530,8 +548,8 @@ fn stack_variational_dropout_differs_between_sequences_and_streams() {
     let rows: Vec<&[f64]> = y.chunks_exact(sizes.hidden).collect();
     assert!(rows[0] == rows[2] && rows[1] == rows[3], "a mask changed from step to step");
     assert_ne!(rows[0], rows[1], "two sequences have one mask");
-    assert_eq!(sizes.stack::<Rnn>().streams().unwrap(), 3);
-    assert_eq!(Sizes::new(2, Directions::Both, (1, 1)).stack::<Rnn>().streams().unwrap(), 8);
+    assert_eq!(sizes.stack::<Rnn>().streams().unwrap(), 5);
+    assert_eq!(Sizes::new(2, Directions::Both, (1, 1)).stack::<Rnn>().streams().unwrap(), 16);
 }
 
 #[test]

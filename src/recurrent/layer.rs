@@ -6,6 +6,7 @@ use super::carry::Carry;
 use super::gradients::Buffers;
 use super::packed::{PackedRecurrent, RecurrentWeights, scratch_len};
 use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
+use super::zoneout::Keep;
 use crate::shape::{check_at_least, check_len};
 use crate::{Element, Error};
 
@@ -105,13 +106,14 @@ pub trait Layer: Copy + Debug + Pass {
         check_at_least("scratch", scratch.len(), scratch_len::<T>(shape, sizes))?;
         check_len("y", y.len(), shape.elements(sizes.outputs)?)?;
         if !y.is_empty() {
-            let carry = Carry::default();
+            let (carry, keep) = (Carry::default(), Default::default());
             self.forward_pass(Forward {
                 walk: walk(self, shape),
                 x,
                 weights,
                 state,
                 carry,
+                keep,
                 tape,
                 scratch,
                 y,
@@ -169,6 +171,8 @@ pub trait Layer: Copy + Debug + Pass {
             tape,
             dstate,
             buffers,
+            keep: Default::default(),
+            new_cells: &mut [],
             gradients,
         });
         Ok(())
@@ -195,6 +199,10 @@ pub trait Pass {
     fn forget_gate(&self) -> Option<(usize, f64)> {
         None
     }
+    /// Whether its output and its cell can keep what they were.
+    fn keeps(&self) -> [bool; 2] {
+        [false; 2]
+    }
     /// The same cell elsewhere in a stack.
     #[must_use]
     fn placed(self, inputs: usize, direction: Direction) -> Self;
@@ -217,6 +225,8 @@ pub struct Forward<'a, T> {
     pub(super) weights: &'a PackedRecurrent<T>,
     pub(super) state: [&'a mut [T]; 2],
     pub(super) carry: Carry<'a, T>,
+    /// Of the output and of the cell.
+    pub(super) keep: [Keep<'a, T>; 2],
     pub(super) tape: &'a mut [T],
     pub(super) scratch: &'a mut [T],
     pub(super) y: &'a mut [T],
@@ -231,6 +241,10 @@ pub struct Backward<'a, T> {
     pub(super) tape: &'a mut [T],
     pub(super) dstate: [&'a mut [T]; 2],
     pub(super) buffers: Buffers<'a, T>,
+    /// Of the output and of the cell.
+    pub(super) keep: [Keep<'a, T>; 2],
+    /// As many elements as cells of a step, where cells keep what they were.
+    pub(super) new_cells: &'a mut [T],
     pub(super) gradients: RecurrentGradients<'a, T>,
 }
 

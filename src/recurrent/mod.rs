@@ -24,7 +24,7 @@
 //! A stack keeps the input too where rows move or features are dropped. Scratch is that of the largest product of a chunk of
 //! steps, which stops growing with the sequence; in a stack, one element a unit, step and sequence of the last layer's
 //! gradient more, one of the gradient below where there are several layers or rows move, and one of the outputs before
-//! where there are lengths or a recurrent mask.
+//! where there are lengths or a recurrent mask. What zoneout takes does not grow with the steps.
 //!
 //! ```
 //! use steadygrad::recurrent::{Layer, Lstm, SequenceShape};
@@ -51,6 +51,7 @@ mod rows;
 mod sequence;
 mod stack;
 mod weights;
+pub mod zoneout;
 
 pub use gru::{Gru, GruGates, GruReset};
 pub use layer::Layer;
@@ -64,3 +65,4 @@ pub use stack::{
     Directions, PackedStack, SequenceBatch, SequenceLayout, Stack, StackGradients, VariationalDropout,
 };
 pub use weights::{KerasWeights, LayerWeights, OnnxWeights, RecurrentInit};
+pub use zoneout::Zoneout;

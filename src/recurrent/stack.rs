@@ -9,6 +9,7 @@ use super::layer::{Backward, Forward, Layer, check_state, state_widths};
 use super::packed::{PackedRecurrent, RecurrentWeights, check_weights, scratch_len};
 use super::rows::{Columns, States, collect, rows, spread};
 use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
+use super::zoneout::{Keep, Rate, Zoneout};
 use crate::random::Philox;
 use crate::regularize::{Dropout, MaskShape};
 use crate::shape::{check_at_least, check_len, check_range};
@@ -155,6 +156,8 @@ pub struct Stack<L> {
     pub dropout: f64,
     /// Dropout whose masks stay for all steps; none by [`new`](Self::new).
     pub variational: VariationalDropout,
+    /// Units that keep their value for a step; none by [`new`](Self::new).
+    pub zoneout: Zoneout,
 }
 
 /// The gradients that the backward of a [`Stack`] shall compute; what is `None` costs nothing.
@@ -169,8 +172,14 @@ pub struct StackGradients<'a, 'b, T> {
 impl<L: Layer> Stack<L> {
     /// One layer, in its own direction, without dropout.
     pub fn new(layer: L) -> Self {
-        let variational = VariationalDropout::default();
-        Self { layer, layers: 1, directions: Directions::One, dropout: 0.0, variational }
+        Self {
+            layer,
+            layers: 1,
+            directions: Directions::One,
+            dropout: 0.0,
+            variational: VariationalDropout::default(),
+            zoneout: Zoneout::default(),
+        }
     }
 
     /// Counters that a call draws masks from, [`SequenceBatch::dropout`] the first of them: the next call takes those behind.
@@ -188,11 +197,12 @@ impl<L: Layer> Stack<L> {
     /// let stack = Stack { layers: 2, variational, ..Stack::new(gru) };
     /// let mut stream = Philox { key: 1, counter: 0 }; // of the first step of training
     /// stream.counter += stack.streams()?; // of the second
-    /// assert_eq!(stream.counter, 6);
+    /// assert_eq!(stream.counter, 10);
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
     pub fn streams(&self) -> Result<u64, Error> {
-        let all = self.count()?.checked_add(self.layers).and_then(|sum| sum.checked_add(self.layers));
+        let halves = self.count()?.checked_mul(3);
+        let all = halves.and_then(|halves| self.layers.checked_mul(2)?.checked_add(halves));
         all.and_then(|all| u64::try_from(all).ok()).ok_or(Error::Overflow { argument: "layers" })
     }
 
@@ -293,6 +303,7 @@ impl<L: Layer> Stack<L> {
                     weights: &weights.layers[index * count + half],
                     state: sorted.slices(),
                     carry: Carry::new(self.recurrent_mask(batch, index * count + half), room, outputs),
+                    keep: self.keep(batch, index * count + half, [&mut [], &mut []], &[]),
                     tape,
                     scratch,
                     y: &mut own_y[..rows * outputs],
@@ -367,12 +378,18 @@ impl<L: Layer> Stack<L> {
         }
         let (rows, count, width) = (rows(batch), self.directions.count(), self.width());
         let outputs = self.sizes(0).outputs;
-        let [own_state, room, apart, below, before] = self.scratch_parts(batch);
+        let [own_state, room, apart, below, before, zone] = self.scratch_parts(batch);
         let (own_state, scratch) = scratch.split_at_mut(own_state);
         let (room, scratch) = scratch.split_at_mut(room);
         let (apart, scratch) = scratch.split_at_mut(apart);
         let (below, scratch) = scratch.split_at_mut(below);
         let (before, scratch) = scratch.split_at_mut(before);
+        let (zone, scratch) = scratch.split_at_mut(zone);
+        let cells = batch.shape.batch * self.sizes(0).hidden;
+        let (kept_h, zone) = zone.split_at_mut(zone.len().min(batch.shape.batch * outputs));
+        let (kept_c, zone) = zone.split_at_mut(zone.len().min(cells));
+        let (new_cells, zeros) = zone.split_at_mut(zone.len().min(cells));
+        zeros.fill(T::zero());
         let apart = &mut apart[..count * rows * outputs];
         for (half, apart) in apart.chunks_exact_mut(rows * outputs).enumerate() {
             collect(batch.moved(), dy, Columns::of(outputs, half, count), apart);
@@ -407,6 +424,8 @@ impl<L: Layer> Stack<L> {
                         // What the other half has left is added to.
                         dx_start: if half == 0 { T::zero() } else { T::one() },
                     },
+                    keep: self.keep(batch, at, [&mut *kept_h, &mut *kept_c], zeros),
+                    new_cells: &mut *new_cells,
                     gradients: gradients[at].reborrow(dx),
                 });
                 sorted.put_back(&mut dstate);
@@ -461,10 +480,19 @@ impl<L: Layer> Stack<L> {
         let count = self.count()?;
         self.layer.check()?;
         let VariationalDropout { input, recurrent } = self.variational;
-        let probabilities =
-            [("dropout", self.dropout), ("variational.input", input), ("variational.recurrent", recurrent)];
+        let probabilities = [
+            ("dropout", self.dropout),
+            ("variational.input", input),
+            ("variational.recurrent", recurrent),
+            ("zoneout.output", self.zoneout.output),
+            ("zoneout.cell", self.zoneout.cell),
+        ];
         for (name, p) in probabilities {
             check_range(name, "in [0, 1]", (0.0..=1.0).contains(&p))?;
+        }
+        let [output, cell] = self.layer.keeps();
+        if self.zoneout.output > 0.0 && !output || self.zoneout.cell > 0.0 && !cell {
+            return Err(Error::Unsupported { operation: "zoneout of such a layer" });
         }
         let fits = batch.lengths.is_none_or(|lengths| lengths.shape() == batch.shape);
         check_range("lengths", "of a batch of this shape", fits)?;
@@ -544,6 +572,29 @@ impl<L: Layer> Stack<L> {
         Some((Dropout { p: self.dropout }, MaskShape::elements(rows(batch) * self.width()), stream))
     }
 
+    /// What of the outputs and of the cells of a layer and direction stays what it was.
+    fn keep<'a, T>(
+        &self,
+        batch: SequenceBatch<'_>,
+        at: usize,
+        [kept_h, kept_c]: [&'a mut [T]; 2],
+        zeros: &'a [T],
+    ) -> [Keep<'a, T>; 2] {
+        let (count, sizes) = (self.layers * self.directions.count(), self.sizes(0));
+        let rate = |p: f64, streams: usize| {
+            let stream = batch.dropout.map(|Philox { key, counter }| {
+                let counter = counter.wrapping_add((2 * self.layers + streams * count + at) as u64);
+                Philox { key, counter }
+            });
+            Some(Rate { p, stream }).filter(|rate| rate.p > 0.0)
+        };
+        let (output, cell) = (rate(self.zoneout.output, 1), rate(self.zoneout.cell, 2));
+        [
+            Keep { rate: output, width: sizes.outputs, kept: kept_h, zeros },
+            Keep { rate: cell, width: sizes.hidden, kept: kept_c, zeros },
+        ]
+    }
+
     /// Elements of the tape that belong to layer `index`.
     fn part_len(&self, shape: SequenceShape, index: usize) -> Result<usize, Error> {
         let outputs = shape.elements(self.layer.sizes().outputs)?;
@@ -589,8 +640,9 @@ impl<L: Layer> Stack<L> {
     }
 
     /// Elements of scratch besides those of the products: the states of a layer, the outputs of a step behind a mask, the gradient
-    /// of the outputs of each half, that of the inputs, and with lengths or a mask the outputs before each step.
-    fn scratch_parts(&self, batch: SequenceBatch<'_>) -> [usize; 5] {
+    /// of the outputs of each half, that of the inputs, with lengths or a mask the outputs before each step, and what zoneout
+    /// takes.
+    fn scratch_parts(&self, batch: SequenceBatch<'_>) -> [usize; 6] {
         let SequenceShape { steps, batch: sequences } = batch.shape;
         let (rows, sizes) = (steps.saturating_mul(sequences), self.sizes(0));
         let state = state_widths(sizes).into_iter().fold(0, usize::saturating_add);
@@ -599,12 +651,17 @@ impl<L: Layer> Stack<L> {
         let masked = self.variational.recurrent > 0.0;
         let before = if batch.lengths.is_some() || masked { sizes.outputs } else { 0 };
         let room = if masked { sizes.outputs } else { 0 };
+        // What goes past a step of output and cell, the new cells, and zeros.
+        let zone = [sizes.outputs, sizes.hidden, sizes.hidden, sizes.outputs.max(sizes.hidden)];
+        let zone = zone.into_iter().filter(|_| self.zoneout != Zoneout::default());
+        let zone = zone.fold(0, usize::saturating_add);
         [
             sequences.saturating_mul(state),
             sequences.saturating_mul(room),
             rows.saturating_mul(self.width()),
             rows.saturating_mul(below),
             rows.saturating_mul(before),
+            sequences.saturating_mul(zone),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use steadygrad::recurrent::{
     Direction, Directions, Gru, GruGates, Layer, LayerNormLstm, Lengths, Lstm, LstmGates, LstmState,
     LstmVariant, PackedRecurrent, RecurrentGradients, RecurrentWeights, Rnn, RnnActivation, SequenceBatch,
-    SequenceLayout, SequenceShape, Stack, StackGradients, VariationalDropout,
+    SequenceLayout, SequenceShape, Stack, StackGradients, VariationalDropout, Zoneout,
 };
 use steadygrad::{Level, Philox, reference};
 
@@ -202,6 +202,10 @@ fn stack<T: Bits>(reader: &mut Reader<'_>) {
         variational: VariationalDropout {
             input: reader.pick(&[0.0, 0.5, 1.0]),
             recurrent: reader.pick(&[0.0, 0.5, 1.0]),
+        },
+        zoneout: Zoneout {
+            output: reader.pick(&[0.0, 0.5, 1.0]),
+            cell: if lstm.variant == LstmVariant::Peephole { 0.0 } else { reader.pick(&[0.0, 0.5, 1.0]) },
         },
         ..Stack::new(lstm)
     };

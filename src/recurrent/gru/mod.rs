@@ -101,6 +101,10 @@ impl Pass for Gru {
         self.direction
     }
 
+    fn keeps(&self) -> [bool; 2] {
+        [true, false]
+    }
+
     fn placed(self, inputs: usize, direction: Direction) -> Self {
         Self { inputs, direction, ..self }
     }
@@ -117,7 +121,8 @@ impl Pass for Gru {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [state, _], mut carry, tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [state, _], mut carry, keep: [keep, _], tape, scratch, y } =
+            pass;
         let (hidden, width) = (self.hidden, GATES * self.hidden);
         let Tape { h0, gates, recurrent, .. } = self.tape(walk.shape, tape);
         h0.copy_from_slice(state);
@@ -126,7 +131,7 @@ impl Pass for Gru {
             weights.project_ahead(walk, next, x, scratch, gates);
             let turns = weights.turns_ahead(walk, next);
             next = turns.end;
-            if let Some(chunk) = self.chunk(weights, walk, &turns) {
+            if let Some(chunk) = self.chunk(weights, walk, &turns).filter(|_| !keep.is_on()) {
                 let (y, h0) = chunk.with_before(y, hidden, h0);
                 let projection = |data| Steps::new(&chunk, part_mut(data, width, &chunk.rows), width);
                 let steps = (projection(gates), projection(recurrent), Steps::new(&chunk, y, hidden));
@@ -139,26 +144,29 @@ impl Pass for Gru {
                     }
                 });
             } else {
-                for part in turns.clone().flat_map(|turn| walk.parts(turn)) {
-                    let rows = part.rows.len();
-                    let gates = part_mut(gates, width, &part.rows);
-                    let (h, before) = part.with_before(y, hidden, h0);
-                    let kept = carry.kept(&part.sequences, before);
-                    match self.reset {
-                        GruReset::After => {
-                            let recurrent = part_mut(recurrent, width, &part.rows);
-                            weights.project_step(rows, kept, scratch, recurrent);
-                            <T as Compiled>::forward(hidden, gates, recurrent, before, h);
-                        }
-                        GruReset::Before => {
-                            let reset = part_mut(recurrent, hidden, &part.rows);
-                            weights.add_step(rows, kept, scratch, gates);
-                            <T as Compiled>::reset(hidden, gates, before, reset);
-                            carry.keep(&part.sequences, reset);
-                            weights.add_candidate(rows, reset, scratch, gates);
-                            <T as Compiled>::forward_reset(hidden, gates, before, h);
+                for turn in turns.clone() {
+                    for part in walk.parts(turn) {
+                        let rows = part.rows.len();
+                        let gates = part_mut(gates, width, &part.rows);
+                        let (h, before) = part.with_before(y, hidden, h0);
+                        let kept = carry.kept(&part.sequences, before);
+                        match self.reset {
+                            GruReset::After => {
+                                let recurrent = part_mut(recurrent, width, &part.rows);
+                                weights.project_step(rows, kept, scratch, recurrent);
+                                <T as Compiled>::forward(hidden, gates, recurrent, before, h);
+                            }
+                            GruReset::Before => {
+                                let reset = part_mut(recurrent, hidden, &part.rows);
+                                weights.add_step(rows, kept, scratch, gates);
+                                <T as Compiled>::reset(hidden, gates, before, reset);
+                                carry.keep(&part.sequences, reset);
+                                weights.add_candidate(rows, reset, scratch, gates);
+                                <T as Compiled>::forward_reset(hidden, gates, before, h);
+                            }
                         }
                     }
+                    keep.forward(walk, turn, y, h0);
                 }
             }
             turns.for_each(|turn| walk.keep_ended(turn, y, hidden, state));
@@ -166,14 +174,15 @@ impl Pass for Gru {
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients } = pass;
+        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, .. } = pass;
+        let Backward { keep: [mut keep, _], mut gradients, .. } = pass;
         let (hidden, width, SequenceValues { x, y, dy }) = (self.hidden, GATES * self.hidden, values);
         let Tape { h0, gates, recurrent, dreset } = self.tape(walk.shape, tape);
         let mut end = walk.shape.steps;
         while end > 0 {
             let turns = weights.turns_behind(walk, end);
             end = turns.start;
-            if let Some(chunk) = self.chunk(weights, walk, &turns) {
+            if let Some(chunk) = self.chunk(weights, walk, &turns).filter(|_| !keep.is_on()) {
                 let projection = |data| Steps::new(&chunk, part_mut(data, width, &chunk.rows), width);
                 let given = |data| Steps::new(&chunk, part(data, hidden, &chunk.rows), hidden);
                 let h0 = Rows { data: chunk.before(y, hidden, h0), width: hidden };
@@ -193,7 +202,8 @@ impl Pass for Gru {
                     for rows in walk.parts(turn) {
                         let gates = part_mut(gates, width, &rows.rows);
                         let before = rows.before(y, hidden, h0);
-                        let (dy, dh) = (part(dy, hidden, &rows.rows), part_mut(dh, hidden, &rows.sequences));
+                        let dh = part_mut(dh, hidden, &rows.sequences);
+                        let dy = keep.backward(&rows, part(dy, hidden, &rows.rows), dh);
                         match self.reset {
                             GruReset::After => {
                                 let projections = (gates, part_mut(recurrent, width, &rows.rows));
@@ -216,6 +226,7 @@ impl Pass for Gru {
                     };
                     let dh = &mut dh[..rows.len() * hidden];
                     buffers.carry.add_step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
+                    keep.add_kept(rows.len(), dh);
                 }
             }
             let (dgates, candidate): (&[T], &[T]) = match self.reset {

@@ -106,6 +106,10 @@ impl Pass for LayerNormLstm {
         check_range("eps", "at least 0 and finite", self.eps >= 0.0 && self.eps.is_finite())
     }
 
+    fn keeps(&self) -> [bool; 2] {
+        [true, false]
+    }
+
     fn placed(self, inputs: usize, direction: Direction) -> Self {
         Self { inputs, direction, ..self }
     }
@@ -118,7 +122,7 @@ impl Pass for LayerNormLstm {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [h, c], mut carry, tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [h, c], mut carry, keep: [keep, _], tape, scratch, y } = pass;
         let (hidden, width, parameters) = (self.hidden, 4 * self.hidden, Parameters::of(weights));
         let Tape { h0, c0, input, recurrent, cells, terms } = self.tape(walk.shape, tape);
         h0.copy_from_slice(h);
@@ -135,13 +139,15 @@ impl Pass for LayerNormLstm {
                 let terms = part_mut(terms, TERMS * hidden, &rows.sequences);
                 <T as Compiled>::forward(self.eps, parameters, projections, (c_before, c), h, terms);
             }
+            keep.forward(walk, turn, y, h0);
             walk.keep_ended(turn, y, hidden, h);
             walk.keep_ended(turn, cells, hidden, c);
         }
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, dc], mut buffers, mut gradients } = pass;
+        let Backward { walk, values, weights, tape, dstate: [dh, dc], mut buffers, .. } = pass;
+        let Backward { keep: [mut keep, _], mut gradients, .. } = pass;
         let (hidden, width, parameters) = (self.hidden, 4 * self.hidden, Parameters::of(weights));
         let Tape { h0, c0, input, recurrent, cells, terms } = self.tape(walk.shape, tape);
         let biases = [gradients.input_bias.take(), gradients.recurrent_bias.take()];
@@ -152,7 +158,9 @@ impl Pass for LayerNormLstm {
                 let projections =
                     (part_mut(input, width, &rows.rows), part_mut(recurrent, width, &rows.rows));
                 let cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
-                let of_output = (part(values.dy, hidden, &rows.rows), part(dh, hidden, &rows.sequences));
+                let dh = part_mut(dh, hidden, &rows.sequences);
+                let dy = keep.backward(&rows, part(values.dy, hidden, &rows.rows), dh);
+                let of_output = (dy, &*dh);
                 let dc = part_mut(dc, hidden, &rows.sequences);
                 let terms = part_mut(terms, TERMS * hidden, &rows.sequences);
                 <T as Compiled>::backward(self.eps, parameters, projections, cells, of_output, dc, terms);
@@ -167,6 +175,7 @@ impl Pass for LayerNormLstm {
             let dh = &mut dh[..rows.len() * hidden];
             let drecurrent = (rows.len(), part(recurrent, width, &rows));
             buffers.carry.step_backward(weights, drecurrent, buffers.scratch, dh);
+            keep.add_kept(rows.len(), dh);
             let SequenceValues { x, y, .. } = values;
             let terms = Terms { x, y, h0, input, recurrent, candidate: &[] };
             weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);

@@ -215,6 +215,43 @@ fn backward_coupled<I: Isa, T: Element>(isa: I, given: [&[T]; 4], [i, g, o]: [&m
     );
 }
 
+/// The new cells of activated gates, without peepholes.
+pub(super) struct NewCells<'a, T> {
+    pub(super) variant: LstmVariant,
+    pub(super) gates: Rows<&'a [T]>,
+    pub(super) before: Rows<&'a [T]>,
+    pub(super) to: Rows<&'a mut [T]>,
+}
+
+impl<T: Element> Kernel for NewCells<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let (hidden, variant) = (self.to.width, self.variant);
+        let cells = self.before.data.chunks_exact(hidden).zip(self.to.data.chunks_exact_mut(hidden));
+        for (gates, (before, to)) in self.gates.data.chunks_exact(variant.gates() * hidden).zip(cells) {
+            let (i, rest) = gates.split_at(hidden);
+            if variant == LstmVariant::Coupled {
+                simd::zip(
+                    isa,
+                    [before, i, &rest[..hidden]],
+                    [to],
+                    #[inline(always)]
+                    |[before, i, g]: [T::Vector<I>; 3], _| [i.mul_add(g - before, before)],
+                );
+            } else {
+                simd::zip(
+                    isa,
+                    [before, i, &rest[..hidden], &rest[hidden..2 * hidden]],
+                    [to],
+                    #[inline(always)]
+                    |[before, i, f, g]: [T::Vector<I>; 4], _| [f.mul_add(before, i * g)],
+                );
+            }
+        }
+    }
+}
+
 /// `to += a`.
 pub(super) struct Add<'a, T> {
     pub(super) a: &'a [T],

@@ -15,6 +15,7 @@ use super::lanes::Steps;
 use super::layer::{Backward, Forward, Layer, Pass};
 use super::packed::add_outer;
 use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
+use super::zoneout::Keep;
 use super::{Direction, PackedRecurrent, SequenceShape, SequenceValues};
 use crate::element::compiled_once;
 use crate::parallel::{self, Rows};
@@ -135,6 +136,11 @@ impl Pass for Lstm {
         Some(if self.variant == LstmVariant::Coupled { (0, -1.0) } else { (1, 1.0) })
     }
 
+    fn keeps(&self) -> [bool; 2] {
+        // What o saw through its peephole is not kept.
+        [true, self.variant != LstmVariant::Peephole]
+    }
+
     fn placed(self, inputs: usize, direction: Direction) -> Self {
         Self { inputs, direction, ..self }
     }
@@ -150,7 +156,8 @@ impl Pass for Lstm {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [h, c], mut carry, tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [h, c], mut carry, keep, tape, scratch, y } = pass;
+        let one_thread_a_sequence = self.projection.is_none() && !keep.iter().any(Keep::is_on);
         let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
         let width = Pass::sizes(self).width();
         let Tape { h0, c0, gates, cells, units, .. } = self.tape(walk.shape, tape);
@@ -161,7 +168,7 @@ impl Pass for Lstm {
             weights.project_ahead(walk, next, x, scratch, gates);
             let turns = weights.turns_ahead(walk, next);
             next = turns.end;
-            if let Some(chunk) = weights.chunk(walk, turns.clone()).filter(|_| self.projection.is_none()) {
+            if let Some(chunk) = weights.chunk(walk, turns.clone()).filter(|_| one_thread_a_sequence) {
                 let (y, h0) = chunk.with_before(y, outputs, h0);
                 let (cells, c0) = chunk.with_before(cells, hidden, c0);
                 let gates = Steps::new(&chunk, part_mut(gates, width, &chunk.rows), width);
@@ -176,11 +183,16 @@ impl Pass for Lstm {
                     }
                 });
             } else {
-                for rows in turns.clone().flat_map(|turn| walk.parts(turn)) {
-                    let (h, c) = (rows.with_before(y, outputs, h0), rows.with_before(cells, hidden, c0));
-                    let units = units.get_mut(rows.rows.start * hidden..).unwrap_or_default();
-                    let step = Step { gates: part_mut(gates, width, &rows.rows), h, c, units };
-                    self.step(weights, &mut carry, &rows.sequences, step, scratch);
+                for turn in turns.clone() {
+                    for rows in walk.parts(turn) {
+                        let h = rows.with_before(y, outputs, h0);
+                        let c = rows.with_before(cells, hidden, c0);
+                        let units = units.get_mut(rows.rows.start * hidden..).unwrap_or_default();
+                        let step = Step { gates: part_mut(gates, width, &rows.rows), h, c, units };
+                        self.step(weights, &mut carry, &rows.sequences, step, scratch);
+                    }
+                    keep[0].forward(walk, turn, y, h0);
+                    keep[1].forward(walk, turn, cells, c0);
                 }
             }
             for turn in turns {
@@ -191,7 +203,9 @@ impl Pass for Lstm {
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, dc], mut buffers, mut gradients } = pass;
+        let Backward { walk, values, weights, tape, dstate: [dh, dc], mut buffers, .. } = pass;
+        let Backward { keep: [mut keep_h, mut keep_c], new_cells, mut gradients, .. } = pass;
+        let one_thread_a_sequence = self.projection.is_none() && !keep_h.is_on() && !keep_c.is_on();
         let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
         let (cell, width) = (self.gates(), Pass::sizes(self).width());
         let (peephole, SequenceValues { x, y, .. }) = (&weights.peephole, values);
@@ -201,7 +215,7 @@ impl Pass for Lstm {
         while end > 0 {
             let turns = weights.turns_behind(walk, end);
             end = turns.start;
-            if let Some(chunk) = weights.chunk(walk, turns.clone()).filter(|_| self.projection.is_none()) {
+            if let Some(chunk) = weights.chunk(walk, turns.clone()).filter(|_| one_thread_a_sequence) {
                 let gates = Steps::new(&chunk, part_mut(gates, width, &chunk.rows), width);
                 let dy = Steps::new(&chunk, part(values.dy, outputs, &chunk.rows), outputs);
                 let now = Steps::new(&chunk, part(cells, hidden, &chunk.rows), hidden);
@@ -221,10 +235,16 @@ impl Pass for Lstm {
                 for turn in turns.rev() {
                     for rows in walk.parts(turn) {
                         let gates = part_mut(gates, width, &rows.rows);
-                        let cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
+                        let mut cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
                         let dc = part_mut(dc, hidden, &rows.sequences);
-                        let (dy, dh) =
-                            (part(values.dy, outputs, &rows.rows), part(dh, outputs, &rows.sequences));
+                        if keep_c.is_on() {
+                            let new = &mut new_cells[..dc.len()];
+                            <T as Compiled>::new_cells(cell, gates, cells.0, new);
+                            cells.1 = new;
+                            keep_c.backward(&rows, keep_c.zeros, dc);
+                        }
+                        let dh = part_mut(dh, outputs, &rows.sequences);
+                        let dy = keep_h.backward(&rows, part(values.dy, outputs, &rows.rows), dh);
                         if self.projection.is_some() {
                             let dprojected = part_mut(dprojected, outputs, &rows.rows);
                             <T as Compiled>::add(dy, InOut::new(dh, dprojected));
@@ -239,6 +259,8 @@ impl Pass for Lstm {
                     let rows = walk.rows(turn);
                     let (dgates, dh) = (part(gates, width, &rows), &mut dh[..rows.len() * outputs]);
                     buffers.carry.step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
+                    keep_h.add_kept(rows.len(), dh);
+                    keep_c.add_kept(rows.len(), dc);
                 }
             }
             let terms = Terms { x, y, h0, input: gates, recurrent: gates, candidate: &[] };
@@ -449,6 +471,7 @@ compiled_once! {
         dc: &mut [Self],
     ) = backward_all;
     fn add(a: &[Self], to: InOut<'_, Self>) = add_all;
+    fn new_cells(op: LstmGates, gates: &[Self], before: &[Self], to: &mut [Self]) = new_cells_all;
     fn seen(hidden: usize, gates: &mut [Self], cells: (&[Self], &[Self])) = seen_all;
 }
 
@@ -490,6 +513,20 @@ fn add_all<T: Element>(a: &[T], to: InOut<'_, T>) {
     let active = Active::current();
     parallel::for_each((a, to), parallel::PARALLEL_BLOCK, |(a, to)| {
         simd::dispatch(active, kernel::Add { a, to });
+    });
+}
+
+fn new_cells_all<T: Element>(
+    LstmGates { hidden, variant }: LstmGates,
+    gates: &[T],
+    before: &[T],
+    to: &mut [T],
+) {
+    let active = Active::current();
+    let cells = (Rows { data: before, width: hidden }, Rows { data: to, width: hidden });
+    let rows = (Rows { data: gates, width: variant.gates() * hidden }, cells);
+    parallel::for_each(rows, row_block(hidden), |(gates, (before, to))| {
+        simd::dispatch(active, kernel::NewCells { variant, gates, before, to });
     });
 }
 

@@ -104,7 +104,7 @@ impl Pass for Rnn {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [state, _], mut carry, tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [state, _], mut carry, tape, scratch, y, .. } = pass;
         let hidden = self.hidden;
         let (h0, _) = tape.split_at_mut(state.len());
         h0.copy_from_slice(state);
@@ -137,7 +137,7 @@ impl Pass for Rnn {
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients } = pass;
+        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients, .. } = pass;
         let (hidden, SequenceValues { x, y, dy }) = (self.hidden, values);
         let (h0, sums) = tape.split_at_mut(dh.len());
         let mut end = walk.shape.steps;
