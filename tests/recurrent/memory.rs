@@ -35,7 +35,7 @@ fn recurrent_tape_is_what_the_docs_say() {
 fn recurrent_scratch_stops_growing_with_the_steps() {
     let lstm = Lstm { inputs: 650, hidden: 650, ..Lstm::default() };
     let of = |steps| lstm.scratch_len::<f32>(SequenceShape { steps, batch: 20 });
-    assert!(of(35) < 1_000_000 && of(100) == of(100_000), "{} {}", of(35), of(100_000));
+    assert!(of(35) < 2_000_000 && of(100) == of(100_000), "{} {}", of(35), of(100_000));
 }
 
 #[test]
