@@ -241,7 +241,8 @@ impl Pass for Lstm {
                             let new = &mut new_cells[..dc.len()];
                             <T as Compiled>::new_cells(cell, gates, cells.0, new);
                             cells.1 = new;
-                            keep_c.backward(&rows, keep_c.zeros, dc);
+                            let none = keep_c.zeros;
+                            keep_c.backward(&rows, &none[..dc.len()], dc);
                         }
                         let dh = part_mut(dh, outputs, &rows.sequences);
                         let dy = keep_h.backward(&rows, part(values.dy, outputs, &rows.rows), dh);
