@@ -122,8 +122,10 @@ pub(crate) mod compiled {
         + crate::pretrain::autoencoder::Compiled
         + crate::pretrain::rbm::Compiled
         + crate::recurrent::gru::Compiled
+        + crate::recurrent::layer_norm_lstm::Compiled
         + crate::recurrent::lstm::Compiled
         + crate::recurrent::rnn::Compiled
+        + crate::recurrent::zoneout::Compiled
         + crate::stats::moments::Compiled
         + crate::regularize::dropout::Compiled
         + crate::regularize::group_lasso::Compiled

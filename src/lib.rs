@@ -113,8 +113,10 @@ pub mod reference {
     pub use crate::pretrain::rbm::reference as rbm;
     pub use crate::random::philox::reference as philox;
     pub use crate::recurrent::gru::reference as gru;
+    pub use crate::recurrent::layer_norm_lstm::reference as layer_norm_lstm;
     pub use crate::recurrent::lstm::reference as lstm;
     pub use crate::recurrent::rnn::reference as rnn;
+    pub use crate::recurrent::zoneout::reference as zoneout;
     pub use crate::regularize::dropout::reference as dropout;
     pub use crate::regularize::group_lasso::reference as group_lasso;
     pub use crate::regularize::max_norm::reference as max_norm;

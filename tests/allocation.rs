@@ -25,8 +25,8 @@ use steadygrad::pretrain::{
     RbmTensors, VisibleUnits,
 };
 use steadygrad::recurrent::{
-    Directions, Gru, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights, SequenceBatch,
-    SequenceShape, SequenceValues, Stack, StackGradients,
+    Directions, Gru, Layer, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights, SequenceBatch,
+    SequenceShape, SequenceValues, Stack, StackGradients, VariationalDropout,
 };
 use steadygrad::regularize::{
     AlphaDropout, Dropout, ElasticNet, GroupLasso, MaskShape, MaxNorm, Orthogonality,
@@ -491,7 +491,8 @@ fn recurrent<T: Element>() {
 fn recurrent_stack<T: Element>() {
     let shape = SequenceShape { steps: 4, batch: 10 };
     let gru = Gru { inputs: 8, hidden: 20, ..Gru::default() };
-    let op = Stack { layers: 2, directions: Directions::Both, dropout: 0.5, ..Stack::new(gru) };
+    let (directions, variational) = (Directions::Both, VariationalDropout { input: 0.1, recurrent: 0.2 });
+    let op = Stack { layers: 2, directions, dropout: 0.5, variational, ..Stack::new(gru) };
     let (all, mut lengths) = ([3, 1, 2, 4, 4, 4, 1, 2, 3, 3], Lengths::new(shape, &[4; 10]).unwrap());
     let (x, dy, mut y, mut dx) = (ramp::<T>(320), ramp::<T>(1600), ramp::<T>(1600), ramp::<T>(320));
     let (mut state, input, recurrent) = (ramp::<T>(800), ramp::<T>(60 * 40), ramp::<T>(60 * 20));
@@ -508,7 +509,7 @@ fn recurrent_stack<T: Element>() {
     assert_none("Stack", || {
         lengths.set(shape, &all).unwrap();
         let dropout = Some(Philox { key: 1, counter: 2 });
-        let batch = SequenceBatch { shape, lengths: Some(&lengths), dropout };
+        let batch = SequenceBatch { lengths: Some(&lengths), dropout, ..shape.into() };
         op.forward(batch, &x, &packed, &mut state, &mut tape, &mut scratch, &mut y).unwrap();
         let mut layers = gradients.each_mut().map(|gradient| RecurrentGradients {
             input: Some(&mut gradient[..]),

@@ -1,10 +1,15 @@
 //! Recurrent layers against their scalar cells, through time: every level, direction and size.
 
 mod common;
+mod recurrent {
+    mod layer_norm_lstm;
+    mod memory;
+    mod zoneout;
+}
 
 use common::{assert_same_bits, each_level, each_pool, numbers};
 use steadygrad::recurrent::{
-    Direction, Gru, GruGates, Lstm, LstmGates, LstmState, PackedRecurrent, RecurrentGradients,
+    Direction, Gru, GruGates, Layer, Lstm, LstmGates, LstmState, PackedRecurrent, RecurrentGradients,
     RecurrentWeights, Rnn, RnnActivation, SequenceShape, SequenceValues,
 };
 use steadygrad::{Element, Error, Level, reference};
@@ -504,8 +509,8 @@ fn recurrent_nan_stays_in_its_row() {
         // The second sequence, the second step.
         case.x[(3 + 1) * 5] = f32::NAN;
         each_level(|_| {
-            let y = case.run().y;
-            for (i, (&y, &clean)) in y.iter().zip(&clean.y).enumerate() {
+            let planted = case.run();
+            for (i, (&y, &clean)) in planted.y.iter().zip(&clean.y).enumerate() {
                 let (step, sequence) = (i / 18 / 3, i / 18 % 3);
                 if sequence == 1 && step >= 1 {
                     assert!(y.is_nan(), "{cell:?}: a NaN was swallowed at {i}");
@@ -513,23 +518,30 @@ fn recurrent_nan_stays_in_its_row() {
                     assert!((y - clean).abs() < 1e-5, "{cell:?}: a NaN spread to {i}");
                 }
             }
+            for (i, (&dx, &clean)) in planted.dx.iter().zip(&clean.dx).enumerate() {
+                let near = i / 5 % 3 == 1 || (dx - clean).abs() < 1e-5;
+                assert!(near, "{cell:?}: a NaN spread to the gradient of input {i}");
+            }
         });
     }
 }
 
+/// Of few units, threads share the sequences, in chunks of some steps; of many, the units of each step.
 #[test]
 fn recurrent_same_bits_in_any_pool_and_on_avx2_and_avx512() {
     for cell in CELLS {
-        for (batch, hidden) in [(40, 150), (3, 700)] {
-            let shape = SequenceShape { steps: 3, batch };
-            let case = Case::<f32>::new(cell, Direction::Backward, shape, 64, hidden);
-            let expected = case.run();
-            each_pool(|threads| assert_eq!(case.run(), expected, "{cell:?} {threads} threads"));
-            let fused: Vec<Level> = Level::available().filter(|&level| level != Level::Portable).collect();
-            for pair in fused.windows(2) {
-                let [first, second] =
-                    [pair[0], pair[1]].map(|level| Level::scoped(level, || case.run()).unwrap());
-                assert_eq!(first, second, "{cell:?} {pair:?}");
+        for (steps, batch, hidden) in [(3, 40, 150), (3, 3, 700), (35, 18, 130), (9, 17, 100)] {
+            for direction in DIRECTIONS {
+                let case = Case::<f32>::new(cell, direction, SequenceShape { steps, batch }, 64, hidden);
+                let expected = case.run();
+                each_pool(|threads| assert_eq!(case.run(), expected, "{cell:?} {threads} threads"));
+                let fused: Vec<Level> =
+                    Level::available().filter(|&level| level != Level::Portable).collect();
+                for pair in fused.windows(2) {
+                    let [first, second] =
+                        [pair[0], pair[1]].map(|level| Level::scoped(level, || case.run()).unwrap());
+                    assert_eq!(first, second, "{cell:?} {pair:?}");
+                }
             }
         }
     }
@@ -593,6 +605,67 @@ fn lstm_gates_are_the_cell_alone() {
     });
 }
 
+#[test]
+fn gru_gates_are_the_cell_alone() {
+    let (batch, hidden) = (3, 37);
+    let [input, recurrent]: [Vec<f32>; 2] = [1, 2].map(|seed| numbers(seed, batch * 3 * hidden, 1.0));
+    let [before, dy, dh_after]: [Vec<f32>; 3] = [3, 4, 5].map(|seed| numbers(seed, batch * hidden, 1.0));
+    each_level(|_| {
+        let op = GruGates { hidden };
+        let (mut gates, mut h) = (input.clone(), vec![f32::NAN; batch * hidden]);
+        op.forward(batch, &mut gates, &recurrent, &before, &mut h).unwrap();
+        let (mut dgates, mut drecurrent, mut dh) = (gates.clone(), recurrent.clone(), dh_after.clone());
+        op.backward(batch, (&mut dgates, &mut drecurrent), &before, &dy, &mut dh).unwrap();
+        for at in 0..batch * hidden {
+            let of = |values: &[f32]| {
+                let part = |gate: usize| f64::from(values[(at / hidden * 3 + gate) * hidden + at % hidden]);
+                reference::gru::Gates { r: part(0), z: part(1), n: part(2) }
+            };
+            let exact = reference::gru::gates(of(&input), of(&recurrent));
+            let (old, gradient) = (f64::from(before[at]), f64::from(dy[at]) + f64::from(dh_after[at]));
+            let (d, d_recurrent, d_old) = reference::gru::backward(exact, of(&recurrent).n, old, gradient);
+            let (actual, actual_recurrent) = (of(&dgates), of(&drecurrent));
+            let pairs = [
+                (f64::from(h[at]), reference::gru::forward(exact, old)),
+                (actual.r, d.r),
+                (actual.z, d.z),
+                (actual.n, d.n),
+                (actual_recurrent.r, d_recurrent.r),
+                (actual_recurrent.z, d_recurrent.z),
+                (actual_recurrent.n, d_recurrent.n),
+                (f64::from(dh[at]), d_old),
+            ];
+            for (actual, exact) in pairs {
+                assert!((actual - exact).abs() < 4e-6, "{actual} is not {exact}");
+            }
+        }
+    });
+}
+
+#[test]
+fn recurrent_gates_name_the_bad_argument() {
+    let (lstm, gru) = (LstmGates { hidden: 2, ..LstmGates::default() }, GruGates { hidden: 2 });
+    let names = ["gates", "c_before", "c", "dy", "dh", "dc"];
+    for (wrong, expected) in names.into_iter().enumerate() {
+        let mut buffers = [8, 2, 2, 2, 2, 2].map(|len| vec![7.0_f32; len]);
+        buffers[wrong].pop();
+        let [gates, c_before, c, dy, dh, dc] = &mut buffers;
+        let refused = lstm.backward(1, &[], gates, (c_before, c), (dy, dh), dc);
+        assert_eq!(name(refused), expected);
+        assert!(buffers.iter().flatten().all(|&value| value == 7.0), "written although refused");
+    }
+    let names = ["gates", "recurrent", "h_before", "dy", "dh"];
+    for (wrong, expected) in names.into_iter().enumerate() {
+        let mut buffers = [6, 6, 2, 2, 2].map(|len| vec![7.0_f32; len]);
+        buffers[wrong].pop();
+        let [gates, recurrent, h_before, dy, dh] = &mut buffers;
+        assert_eq!(name(gru.backward(1, (gates, recurrent), h_before, dy, dh)), expected);
+        assert!(buffers.iter().flatten().all(|&value| value == 7.0), "written although refused");
+    }
+    let huge = LstmGates { hidden: usize::MAX, ..LstmGates::default() };
+    assert_eq!(name(huge.forward::<f32>(2, &[], &mut [], &[], &mut [], &mut [])), "gates");
+}
+
 fn name(result: Result<(), Error>) -> &'static str {
     match result.unwrap_err() {
         Error::OutOfRange { argument, .. }
@@ -642,6 +715,10 @@ fn recurrent_names_the_bad_argument() {
         assert!(dx.iter().chain(&*h).all(|&value| value == 7.0), "written although refused");
     }
     let weights = case.weights();
+    let short = RecurrentWeights { input: &weights.input[1..], ..weights };
+    assert_eq!(name(lstm.pack(short).map(drop)), "weights.input");
+    let short = RecurrentWeights { recurrent_bias: Some(&[0.0; 3]), ..weights };
+    assert_eq!(name(lstm.pack(short).map(drop)), "weights.recurrent_bias");
     let short = RecurrentWeights { recurrent: &weights.recurrent[1..], ..weights };
     assert_eq!(name(lstm.pack(short).map(drop)), "weights.recurrent");
     let short = RecurrentWeights { input_bias: Some(&[0.0]), ..weights };
@@ -660,6 +737,60 @@ fn recurrent_names_the_bad_argument() {
     );
     assert_eq!(name(GruGates { hidden: 1 }.forward(1, &mut seven, &[0.0; 3], &[0.0], &mut [0.0])), "gates");
     assert_eq!(seven, [7.0; 4]);
+}
+
+#[test]
+fn gru_and_rnn_name_their_state() {
+    fn refuses<L: for<'a> Layer<State<'a, f32> = &'a mut [f32]>>(layer: L, gates: usize) {
+        let shape = SequenceShape { steps: 2, batch: 3 };
+        let (input, recurrent) = (vec![0.0; gates * 5 * 4], vec![0.0; gates * 5 * 5]);
+        let weights =
+            RecurrentWeights { input: &input, recurrent: &recurrent, ..RecurrentWeights::default() };
+        let packed = layer.pack(weights).unwrap();
+        let mut tape = vec![7.0; layer.tape_len(shape).unwrap()];
+        let mut scratch = vec![7.0; layer.scratch_len::<f32>(shape)];
+        let (mut state, mut y) = ([7.0_f32; 14], [7.0_f32; 30]);
+        let refused =
+            layer.forward(shape, &[0.0; 24], &packed, &mut state[..], &mut tape, &mut scratch, &mut y);
+        assert_eq!(name(refused), "state");
+        let (values, gradients) = (SequenceValues { x: &[0.0; 24], y: &y, dy: &y }, Default::default());
+        let refused =
+            layer.backward(shape, values, &packed, &mut tape, &mut state[..], &mut scratch, gradients);
+        assert_eq!(name(refused), "dstate");
+        let written = [&state[..], &y, &tape, &scratch].concat();
+        assert!(written.iter().all(|&value| value == 7.0), "written although refused");
+    }
+    refuses(Gru { inputs: 4, hidden: 5, ..Gru::default() }, 3);
+    refuses(Rnn { inputs: 4, hidden: 5, ..Rnn::default() }, 1);
+}
+
+/// Of zeros, all gates are open by half and all candidates 0.
+#[test]
+fn recurrent_of_zero_weights_has_its_closed_form() {
+    for cell in CELLS {
+        let shape = SequenceShape { steps: 4, batch: 2 };
+        let case = Case::<f64>::new(cell, Direction::Forward, shape, 3, 5);
+        let weights = case.weights.clone().map(|weights| vec![0.0; weights.len()]);
+        let case = Case { weights, ..case };
+        each_level(|_| {
+            let Outcome { y, state: [h, c], dx, .. } = case.run();
+            for (unit, (h0, c0)) in case.state[0].iter().zip(&case.state[1]).enumerate() {
+                for step in 0..4 {
+                    let halved = 0.5_f64.powi(step + 1);
+                    let exact = match cell {
+                        Cell::Lstm => 0.5 * (halved * c0).tanh(),
+                        Cell::Gru => halved * h0,
+                        Cell::Tanh | Cell::Relu => 0.0,
+                    };
+                    let y = y[step as usize * 10 + unit];
+                    assert!((y - exact).abs() < 1e-15, "{cell:?}: {y} is not {exact}");
+                }
+                assert_eq!(h[unit], y[30 + unit]);
+                assert!(cell != Cell::Lstm || (c[unit] - c0 / 16.0).abs() < 1e-15);
+            }
+            assert!(dx.iter().all(|&dx| dx == 0.0));
+        });
+    }
 }
 
 #[test]

@@ -6,14 +6,17 @@ mod common;
 use common::{each_level, numbers};
 use steadygrad::recurrent::{
     Direction, Gru, GruReset, Layer, Lengths, Lstm, LstmGates, LstmState, LstmVariant, RecurrentGradients,
-    RecurrentWeights, SequenceBatch, SequenceShape, Stack, StackGradients,
+    RecurrentWeights, SequenceBatch, SequenceShape, Stack, StackGradients, VariationalDropout,
 };
 use steadygrad::reference::{gru, lstm};
-use steadygrad::{Element, Error};
+use steadygrad::regularize::{Dropout, MaskShape};
+use steadygrad::{Element, Error, Philox};
 
 const STEPS: usize = 4;
 const BATCH: usize = 3;
 const INPUTS: usize = 3;
+/// What masks are drawn from.
+const STREAM: Philox = Philox { key: 9, counter: 5 };
 
 /// A layer of a variant.
 #[derive(Clone, Copy, Debug)]
@@ -150,14 +153,30 @@ fn run<T: Element>(
     lengths: Option<&[usize]>,
     given: &Given<T>,
 ) -> [Vec<T>; 12] {
+    run_with(VariationalDropout::default(), cell, shape, lengths, given)
+}
+
+fn run_with<T: Element>(
+    variational: VariationalDropout,
+    cell: Cell,
+    shape: SequenceShape,
+    lengths: Option<&[usize]>,
+    given: &Given<T>,
+) -> [Vec<T>; 12] {
     match cell {
-        Cell::Lstm(op) => run_layer(op, shape, lengths, given, |h, c| LstmState { h, c }),
-        Cell::Gru(op) => run_layer(op, shape, lengths, given, |h, _| h),
+        Cell::Lstm(layer) => {
+            let stack = Stack { variational, ..Stack::new(layer) };
+            run_stack(stack, shape, lengths, given, |h, c| LstmState { h, c })
+        }
+        Cell::Gru(layer) => {
+            let stack = Stack { variational, ..Stack::new(layer) };
+            run_stack(stack, shape, lengths, given, |h, _| h)
+        }
     }
 }
 
-fn run_layer<L: Layer, T: Element>(
-    layer: L,
+fn run_stack<L: Layer, T: Element>(
+    stack: Stack<L>,
     shape: SequenceShape,
     lengths: Option<&[usize]>,
     given: &Given<T>,
@@ -172,10 +191,10 @@ fn run_layer<L: Layer, T: Element>(
         recurrent_bias: Some(recurrent_bias),
         projection: Some(&projection[..]).filter(|values| some(values)),
         peephole: Some(&peephole[..]).filter(|values| some(values)),
+        ..RecurrentWeights::default()
     };
-    let stack = Stack::new(layer);
     let lengths = lengths.map(|lengths| Lengths::new(shape, lengths).unwrap());
-    let batch = SequenceBatch { lengths: lengths.as_ref(), ..shape.into() };
+    let batch = SequenceBatch { lengths: lengths.as_ref(), dropout: Some(STREAM), ..shape.into() };
     let mut packed = stack.pack(&[weights]).unwrap();
     packed.repack(&[weights]).unwrap();
     let mut tape = vec![T::nan(); stack.tape_len(batch).unwrap()];
@@ -194,6 +213,7 @@ fn run_layer<L: Layer, T: Element>(
         recurrent_bias: Some(d_recurrent_bias),
         projection: Some(d_projection),
         peephole: Some(d_peephole),
+        ..RecurrentGradients::default()
     }];
     let gradients = StackGradients { x: Some(&mut dx), layers: &mut layers };
     let dstate = state(&mut dh, &mut dc);
@@ -295,6 +315,46 @@ fn lstm_and_gru_variants_match_reference_at_every_level() {
     }
     check::<f32>();
     check::<f64>();
+}
+
+/// What is dropped at all steps might as well be dropped from the columns of the matrices.
+#[test]
+fn recurrent_variants_drop_the_same_at_all_steps() {
+    let variational = VariationalDropout { input: 0.4, recurrent: 0.5 };
+    let shape = SequenceShape { steps: 5, batch: 1 };
+    let plain = [Cell::Gru(Gru { inputs: INPUTS, hidden: 20, ..Gru::default() })];
+    for cell in cells(20).into_iter().chain(plain) {
+        let mask = |p: f64, counter: u64, features: usize| {
+            let mut mask = vec![1.0; features];
+            let stream = Philox { counter: STREAM.counter + counter, ..STREAM };
+            Dropout { p }.forward_in_place(MaskShape::elements(features), stream, &mut mask).unwrap();
+            mask
+        };
+        let of_input = mask(variational.input, 1, INPUTS);
+        let of_output = mask(variational.recurrent, 2, cell.outputs());
+        let given = given::<f64>(cell, shape);
+        let mut masked = given.clone();
+        for (weights, mask) in [(6, &of_input), (7, &of_output)] {
+            for (at, weight) in masked[weights].iter_mut().enumerate() {
+                *weight *= mask[at % mask.len()];
+            }
+        }
+        let mut expected = run(cell, shape, None, &masked);
+        for (gradient, mask) in [(6, &of_input), (7, &of_output)] {
+            for (at, d) in expected[gradient].iter_mut().enumerate() {
+                *d = 1.0 + (*d - 1.0) * mask[at % mask.len()];
+            }
+        }
+        each_level(|level| {
+            let actual = run_with(variational, cell, shape, None, &given);
+            for (part, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
+                for (a, e) in actual.iter().zip(expected) {
+                    let near = (a - e).abs() < 1e-12 * (1.0 + e.abs());
+                    assert!(near, "{part}: {a} is not {e}: {cell:?} {level}");
+                }
+            }
+        });
+    }
 }
 
 #[test]

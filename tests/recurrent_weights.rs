@@ -7,8 +7,8 @@ use common::numbers;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use steadygrad::recurrent::{
-    Gru, GruReset, KerasWeights, LayerWeights, Lstm, LstmState, LstmVariant, OnnxWeights, RecurrentInit, Rnn,
-    SequenceShape,
+    Gru, GruReset, KerasWeights, Layer, LayerWeights, Lstm, LstmState, LstmVariant, OnnxWeights,
+    RecurrentInit, Rnn, SequenceShape,
 };
 use steadygrad::{Error, Init};
 

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use steadygrad::recurrent::{
-    Directions, Gru, Lstm, LstmState, PackedRecurrent, RecurrentGradients, RecurrentWeights, Rnn,
+    Directions, Gru, Layer as _, Lstm, LstmState, PackedRecurrent, RecurrentGradients, RecurrentWeights, Rnn,
     SequenceShape, SequenceValues, Stack, StackGradients,
 };
 

@@ -6,7 +6,7 @@ pub mod batch_norm;
 pub mod group_norm;
 pub mod layer_norm;
 pub mod rms_norm;
-mod rows;
+pub(crate) mod rows;
 pub mod spectral_norm;
 pub mod weight_norm;
 

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::PackedRecurrent;
+use super::carry::Carry;
 use super::packed::{multiply, outer};
 use super::sequence::{Biases, Direction, RecurrentGradients, Sizes, Walk, part, part_mut};
 use crate::Element;
@@ -10,7 +11,7 @@ use crate::linear::{Compiled, Factor, GemmShape, MatrixLayout, Start};
 
 /// Rows whose gates' gradients, while they are in cache, go into all gradients that are made of them: as many as a block of
 /// a product sums at least, or as many as a row has inputs where that is more.
-const ROWS_TOGETHER: usize = 256;
+pub(super) const ROWS_TOGETHER: usize = 256;
 
 /// What the gradients of weights are made of: the sequences that the layer read and wrote, and the gradients of the gates,
 /// `input` before the bias of the input, `recurrent` before the recurrent bias.
@@ -29,8 +30,9 @@ pub(super) struct Terms<'a, T> {
 #[derive(Debug)]
 pub(super) struct Buffers<'a, T> {
     pub(super) scratch: &'a mut [T],
-    /// The outputs before each step, where sequences have lengths of their own; else nothing.
+    /// The outputs before each step, where sequences have lengths of their own or the outputs a mask; else nothing.
     pub(super) before: &'a mut [T],
+    pub(super) carry: Carry<'a, T>,
     /// The factor of what the gradient of the input holds: 0, or 1 to add.
     pub(super) dx_start: T,
 }
@@ -85,7 +87,7 @@ impl<T: Element> PackedRecurrent<T> {
         walk: Walk<'_>,
         (turn, now): (usize, &Range<usize>),
         Terms { y, h0, recurrent, candidate, .. }: Terms<'_, T>,
-        Buffers { scratch, before, .. }: &mut Buffers<'_, T>,
+        Buffers { scratch, before, carry, .. }: &mut Buffers<'_, T>,
         dw: &mut [T],
     ) {
         let (Sizes { hidden, outputs, .. }, width) = (self.sizes, self.width());
@@ -100,14 +102,16 @@ impl<T: Element> PackedRecurrent<T> {
         if self.sizes.form.candidate_apart {
             add((hidden, together), now.clone(), part(candidate, outputs, now), dw_candidate);
         }
-        if walk.starts.is_some() {
+        if walk.starts.is_some() || carry.is_masked() {
             let from = now.start;
             let in_block =
                 |turn: &usize| now.contains(&walk.rows(*turn).start) || walk.rows(*turn).is_empty();
             for turn in (turn..walk.shape.steps).take_while(in_block) {
                 for rows in walk.parts(turn) {
                     let to = rows.rows.start - from..rows.rows.end - from;
-                    part_mut(before, outputs, &to).copy_from_slice(rows.before(y, outputs, h0));
+                    let before = part_mut(before, outputs, &to);
+                    before.copy_from_slice(rows.before(y, outputs, h0));
+                    carry.keep(&rows.sequences, before);
                 }
             }
             return add((together, 0), now.clone(), part(before, outputs, &(0..now.len())), dw);

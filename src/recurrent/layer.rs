@@ -2,14 +2,41 @@
 
 use core::fmt::Debug;
 
+use super::carry::Carry;
 use super::gradients::Buffers;
 use super::packed::{PackedRecurrent, RecurrentWeights, scratch_len};
 use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
+use super::zoneout::Keep;
 use crate::shape::{check_at_least, check_len};
 use crate::{Element, Error};
 
-/// A layer of recurrent cells: [`Lstm`](super::Lstm), [`Gru`](super::Gru) or [`Rnn`](super::Rnn), of which a
-/// [`Stack`](super::Stack) is made.
+/// A layer of recurrent cells over whole sequences, of which a [`Stack`](super::Stack) is made: [`Lstm`](super::Lstm),
+/// [`LayerNormLstm`](super::LayerNormLstm), [`Gru`](super::Gru) or [`Rnn`](super::Rnn).
+///
+/// Tables say `hidden` for the features of the output; of an [`Lstm`](super::Lstm) with a projection they are those of the
+/// projection. A batch of one step is the cell alone.
+///
+/// # Examples
+/// ```
+/// use steadygrad::recurrent::{Gru, Layer, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues};
+///
+/// // One step of a cell: of zeros, half of the old output stays.
+/// let (cell, step) = (Gru { inputs: 1, hidden: 1, ..Gru::default() }, SequenceShape { steps: 1, batch: 1 });
+/// let weights = RecurrentWeights { input: &[0.0_f64; 3], recurrent: &[0.0; 3], ..RecurrentWeights::default() };
+/// let packed = cell.pack(weights)?;
+/// let mut tape = vec![0.0; cell.tape_len(step)?];
+/// let mut scratch = vec![0.0; cell.scratch_len::<f64>(step)];
+/// let (mut h, mut y) = ([0.5], [0.0]);
+/// cell.forward(step, &[1.0], &packed, &mut h, &mut tape, &mut scratch, &mut y)?;
+/// assert_eq!((h, y), ([0.25], [0.25]));
+/// // And backward: half of the gradient goes to the old output.
+/// let (values, mut dh) = (SequenceValues { x: &[1.0], y: &y, dy: &[1.0] }, [0.0]);
+/// let mut bias = [0.0; 3];
+/// let gradients = RecurrentGradients { input_bias: Some(&mut bias), ..RecurrentGradients::default() };
+/// cell.backward(step, values, &packed, &mut tape, &mut dh, &mut scratch, gradients)?;
+/// assert_eq!((dh, bias), ([0.5], [0.0, 0.125, 0.5])); // of r, z and n
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
 pub trait Layer: Copy + Debug + Pass {
     /// What is handed from step to step: [`LstmState`](super::LstmState), or the output alone as a slice.
     type State<'a, T: 'a>;
@@ -17,6 +44,139 @@ pub trait Layer: Copy + Debug + Pass {
     /// The slices of a state: the output, and the cell where there is one.
     #[doc(hidden)]
     fn slices<'a, T: 'a>(state: Self::State<'a, T>) -> [&'a mut [T]; 2];
+
+    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them. After a step of the optimizer,
+    /// [`PackedRecurrent::repack`] takes the new ones.
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
+    fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
+        PackedRecurrent::new(self.sizes(), weights)
+    }
+
+    /// Elements of a tape, which each layer states.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] where they do not fit in `usize`.
+    fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
+        self.tape_elements(shape)
+    }
+
+    /// Elements that `scratch` needs at least: those of the largest product of a chunk of the sequence, which stops growing
+    /// with the steps.
+    #[must_use]
+    fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
+        scratch_len::<T>(shape, self.sizes())
+    }
+
+    /// The outputs of all steps, and the final state.
+    ///
+    /// | argument  | elements                                        | access                                        |
+    /// |-----------|-------------------------------------------------|-----------------------------------------------|
+    /// | `x`       | `steps · batch · inputs`                        | read                                          |
+    /// | `weights` | packed                                          | read                                          |
+    /// | `state`   | `batch · hidden` each                           | read as the initial, overwritten with the final state |
+    /// | `tape`    | [`tape_len`](Self::tape_len)                    | overwritten, for the backward                 |
+    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)     | overwritten                                   |
+    /// | `y`       | `steps · batch · hidden`                        | overwritten                                   |
+    ///
+    /// A sequence cut in two, the state handed on, has the same bits as the whole, and a batch those of its rows. No steps
+    /// leave the state as it is.
+    ///
+    /// # Errors
+    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
+    /// another layer, [`Error::Overflow`] a product that does not fit in `usize`; then nothing was written.
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
+    fn forward<T: Element>(
+        &self,
+        shape: SequenceShape,
+        x: &[T],
+        weights: &PackedRecurrent<T>,
+        state: Self::State<'_, T>,
+        tape: &mut [T],
+        scratch: &mut [T],
+        y: &mut [T],
+    ) -> Result<(), Error> {
+        let (sizes, state) = (self.sizes(), Self::slices(state));
+        self.check()?;
+        weights.check(sizes)?;
+        check_len("x", x.len(), shape.elements(sizes.inputs)?)?;
+        check_state(Self::STATE[0], &state, shape.batch, sizes)?;
+        check_len("tape", tape.len(), self.tape_elements(shape)?)?;
+        check_at_least("scratch", scratch.len(), scratch_len::<T>(shape, sizes))?;
+        check_len("y", y.len(), shape.elements(sizes.outputs)?)?;
+        if !y.is_empty() {
+            let (carry, keep) = (Carry::default(), Default::default());
+            self.forward_pass(Forward {
+                walk: walk(self, shape),
+                x,
+                weights,
+                state,
+                carry,
+                keep,
+                tape,
+                scratch,
+                y,
+            });
+        }
+        Ok(())
+    }
+
+    /// The gradients through time, from those of the outputs and of the final state.
+    ///
+    /// | argument    | elements                                    | access                                                   |
+    /// |-------------|---------------------------------------------|----------------------------------------------------------|
+    /// | `values`    | as its fields say                           | read                                                     |
+    /// | `weights`   | packed                                      | read: those of the forward                               |
+    /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
+    /// | `dstate`    | `batch · hidden` each                       | read as the gradient of the final state, overwritten with that of the initial one |
+    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
+    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
+    ///
+    /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
+    fn backward<T: Element>(
+        &self,
+        shape: SequenceShape,
+        values: SequenceValues<'_, T>,
+        weights: &PackedRecurrent<T>,
+        tape: &mut [T],
+        dstate: Self::State<'_, T>,
+        scratch: &mut [T],
+        gradients: RecurrentGradients<'_, T>,
+    ) -> Result<(), Error> {
+        let (sizes, dstate) = (self.sizes(), Self::slices(dstate));
+        self.check()?;
+        weights.check(sizes)?;
+        values.check(shape, sizes)?;
+        check_len("tape", tape.len(), self.tape_elements(shape)?)?;
+        check_state(Self::STATE[1], &dstate, shape.batch, sizes)?;
+        check_at_least("scratch", scratch.len(), scratch_len::<T>(shape, sizes))?;
+        gradients.check(shape.elements(sizes.inputs)?, sizes)?;
+        if values.y.is_empty() {
+            if let Some(dx) = gradients.x {
+                dx.fill(T::zero());
+            }
+            return Ok(());
+        }
+        let (carry, dx_start) = (Carry::default(), T::zero());
+        let buffers = Buffers { scratch, before: &mut [], carry, dx_start };
+        self.backward_pass(Backward {
+            walk: walk(self, shape),
+            values,
+            weights,
+            tape,
+            dstate,
+            buffers,
+            keep: Default::default(),
+            new_cells: &mut [],
+            gradients,
+        });
+        Ok(())
+    }
 }
 
 /// The crate's side of a [`Layer`], which also seals it.
@@ -28,9 +188,20 @@ pub trait Pass {
     fn sizes(&self) -> Sizes;
     /// Which way it goes.
     fn direction(&self) -> Direction;
+    /// Whether its settings are in their range.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] names the one that is not.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
     /// The gate whose bias keeps the cell, and with which sign.
     fn forget_gate(&self) -> Option<(usize, f64)> {
         None
+    }
+    /// Whether its output and its cell can keep what they were.
+    fn keeps(&self) -> [bool; 2] {
+        [false; 2]
     }
     /// The same cell elsewhere in a stack.
     #[must_use]
@@ -53,6 +224,9 @@ pub struct Forward<'a, T> {
     pub(super) x: &'a [T],
     pub(super) weights: &'a PackedRecurrent<T>,
     pub(super) state: [&'a mut [T]; 2],
+    pub(super) carry: Carry<'a, T>,
+    /// Of the output and of the cell.
+    pub(super) keep: [Keep<'a, T>; 2],
     pub(super) tape: &'a mut [T],
     pub(super) scratch: &'a mut [T],
     pub(super) y: &'a mut [T],
@@ -67,6 +241,10 @@ pub struct Backward<'a, T> {
     pub(super) tape: &'a mut [T],
     pub(super) dstate: [&'a mut [T]; 2],
     pub(super) buffers: Buffers<'a, T>,
+    /// Of the output and of the cell.
+    pub(super) keep: [Keep<'a, T>; 2],
+    /// As many elements as cells of a step, where cells keep what they were.
+    pub(super) new_cells: &'a mut [T],
     pub(super) gradients: RecurrentGradients<'a, T>,
 }
 
@@ -89,65 +267,6 @@ pub(super) fn check_state<T>(
     Ok(())
 }
 
-/// Weights of a layer, packed.
-pub(super) fn pack<L: Pass, T: Element>(
-    layer: &L,
-    weights: RecurrentWeights<'_, T>,
-) -> Result<PackedRecurrent<T>, Error> {
-    PackedRecurrent::new(layer.sizes(), weights)
-}
-
 fn walk<L: Pass>(layer: &L, shape: SequenceShape) -> Walk<'static> {
     Walk { shape, direction: layer.direction(), starts: None }
-}
-
-/// Checks a forward over sequences of one length, and runs it.
-pub(super) fn forward<L: Pass, T: Element>(
-    layer: &L,
-    shape: SequenceShape,
-    (x, y): (&[T], &mut [T]),
-    weights: &PackedRecurrent<T>,
-    state: [&mut [T]; 2],
-    (tape, scratch): (&mut [T], &mut [T]),
-) -> Result<(), Error> {
-    let sizes = layer.sizes();
-    weights.check(sizes)?;
-    check_len("x", x.len(), shape.elements(sizes.inputs)?)?;
-    check_state(L::STATE[0], &state, shape.batch, sizes)?;
-    check_len("tape", tape.len(), layer.tape_elements(shape)?)?;
-    check_at_least("scratch", scratch.len(), scratch_len::<T>(shape, sizes))?;
-    check_len("y", y.len(), shape.elements(sizes.outputs)?)?;
-    if !y.is_empty() {
-        layer.forward_pass(Forward { walk: walk(layer, shape), x, weights, state, tape, scratch, y });
-    }
-    Ok(())
-}
-
-/// Checks a backward over sequences of one length, and runs it.
-pub(super) fn backward<L: Pass, T: Element>(
-    layer: &L,
-    shape: SequenceShape,
-    values: SequenceValues<'_, T>,
-    weights: &PackedRecurrent<T>,
-    (tape, scratch): (&mut [T], &mut [T]),
-    dstate: [&mut [T]; 2],
-    gradients: RecurrentGradients<'_, T>,
-) -> Result<(), Error> {
-    let sizes = layer.sizes();
-    weights.check(sizes)?;
-    values.check(shape, sizes)?;
-    check_len("tape", tape.len(), layer.tape_elements(shape)?)?;
-    check_state(L::STATE[1], &dstate, shape.batch, sizes)?;
-    check_at_least("scratch", scratch.len(), scratch_len::<T>(shape, sizes))?;
-    gradients.check(shape.elements(sizes.inputs)?, sizes)?;
-    if values.y.is_empty() {
-        if let Some(dx) = gradients.x {
-            dx.fill(T::zero());
-        }
-        return Ok(());
-    }
-    let buffers = Buffers { scratch, before: &mut [], dx_start: T::zero() };
-    let walk = walk(layer, shape);
-    layer.backward_pass(Backward { walk, values, weights, tape, dstate, buffers, gradients });
-    Ok(())
 }

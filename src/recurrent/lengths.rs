@@ -88,10 +88,8 @@ impl Lengths {
         &self.starts
     }
 
-    /// The row in the padded batch of each row without padding, in order.
-    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
-        let steps = self.starts.windows(2).map(|ends| ends[1] - ends[0]).enumerate();
-        let row = |step: usize, rank: usize| step * self.shape.batch + self.order[rank];
-        steps.flat_map(move |(step, active)| (0..active).map(move |rank| row(step, rank)))
+    /// How many sequences have such a step.
+    pub(super) fn active(&self, step: usize) -> usize {
+        self.starts.get(step + 1).map_or(0, |end| end - self.starts[step])
     }
 }

@@ -3,14 +3,18 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::gradients::ROWS_TOGETHER;
+use super::lanes::MOST_STEPS;
 use super::sequence::{Biases, SequenceShape, Sizes, Walk, part, part_mut};
 use crate::linear::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, Start};
 use crate::shape::{check_len, check_range};
 use crate::{Element, Epilogue, Error};
 
-/// Rows whose input is projected before their steps are taken, or as many as a row has inputs where that is more: few
-/// enough that the gates stay in cache until then, and enough that reading the weights is not what takes the time.
+/// Rows whose input is projected before their steps are taken, or as many as a row has inputs where that is more: enough
+/// that reading the weights is not what takes the time.
 const ROWS_AHEAD: usize = 128;
+/// Sums that are projected ahead where those are more: 1 MiB of `f32`, which stay in cache until their steps.
+const SUMS_AHEAD: usize = 1 << 18;
 
 /// The weights of a layer with as many `gates` as its cell has: 1, 3 of a GRU (r, z, n), 4 of an LSTM (i, f, g, o), in the
 /// order of `PyTorch`.
@@ -28,6 +32,9 @@ pub struct RecurrentWeights<'a, T> {
     pub projection: Option<&'a [T]>,
     /// Of an LSTM with peepholes, `3 · hidden`: what i, f and o see of the cell. Else none.
     pub peephole: Option<&'a [T]>,
+    /// Of a layer-normalised LSTM, `10 · hidden`: gains of the input's projection and of the recurrent one, `4 · hidden` each,
+    /// then gain and bias of the cell. Else none.
+    pub norm: Option<&'a [T]>,
 }
 
 impl<T> Default for RecurrentWeights<'_, T> {
@@ -39,6 +46,7 @@ impl<T> Default for RecurrentWeights<'_, T> {
             recurrent_bias: None,
             projection: None,
             peephole: None,
+            norm: None,
         }
     }
 }
@@ -56,8 +64,9 @@ pub struct PackedRecurrent<T> {
     /// The projection, forward and backward.
     projection: Option<[PackedMatrix<T>; 2]>,
     pub(super) peephole: Vec<T>,
-    /// Of the projection of the input.
-    input_bias: Vec<T>,
+    pub(super) norm: Vec<T>,
+    /// Of the projection of the input, or of the cell.
+    pub(super) input_bias: Vec<T>,
     recurrent_bias: Vec<T>,
 }
 
@@ -83,6 +92,7 @@ impl<T: Element> PackedRecurrent<T> {
             candidate: candidate.map(|data| both(hidden, outputs, data)).transpose()?,
             projection: weights.projection.map(|data| both(outputs, hidden, data)).transpose()?,
             peephole: alloc::vec![T::zero(); sizes.peephole_len()],
+            norm: alloc::vec![T::zero(); sizes.norm_len()],
             input_bias: alloc::vec![T::zero(); sizes.width()],
             recurrent_bias: alloc::vec![T::zero(); sizes.width()],
         };
@@ -126,18 +136,19 @@ impl<T: Element> PackedRecurrent<T> {
     }
 
     fn set_vectors(&mut self, weights: RecurrentWeights<'_, T>) {
-        if let Some(peephole) = weights.peephole {
-            self.peephole.copy_from_slice(peephole);
-        }
-        let pairs =
-            [(&mut self.input_bias, weights.input_bias), (&mut self.recurrent_bias, weights.recurrent_bias)];
-        for (kept, bias) in pairs {
-            match bias {
-                Some(bias) => kept.copy_from_slice(bias),
+        let pairs = [
+            (&mut self.input_bias, weights.input_bias),
+            (&mut self.recurrent_bias, weights.recurrent_bias),
+            (&mut self.peephole, weights.peephole),
+            (&mut self.norm, weights.norm),
+        ];
+        for (kept, given) in pairs {
+            match given {
+                Some(given) => kept.copy_from_slice(given),
                 None => kept.fill(T::zero()),
             }
         }
-        if self.sizes.form.biases == Biases::Joined {
+        if self.sizes.form.biases != Biases::Apart {
             for (sum, &other) in self.input_bias.iter_mut().zip(&self.recurrent_bias) {
                 *sum = *sum + other;
             }
@@ -157,11 +168,34 @@ impl<T: Element> PackedRecurrent<T> {
         self.sizes.width()
     }
 
+    /// How many steps are taken together so that they have about `rows` rows.
+    fn steps_together(&self, SequenceShape { steps, batch }: SequenceShape, rows: usize) -> usize {
+        let blocks = steps * batch / self.sizes.inputs.max(rows);
+        steps.div_ceil(blocks.max(1))
+    }
+
+    fn rows_ahead(&self) -> usize {
+        ROWS_AHEAD.max(SUMS_AHEAD / self.width().max(1))
+    }
+
+    /// The steps from `turn` on that can be taken without a further projection.
+    pub(super) fn turns_ahead(&self, walk: Walk<'_>, turn: usize) -> Range<usize> {
+        let together = self.steps_together(walk.shape, self.rows_ahead());
+        let end = (turn / together + 1) * together;
+        turn..end.min(turn + MOST_STEPS).min(walk.shape.steps)
+    }
+
+    /// The steps up to `end` that a backward can take before gradients are due.
+    pub(super) fn turns_behind(&self, walk: Walk<'_>, end: usize) -> Range<usize> {
+        let together = self.steps_together(walk.shape, ROWS_TOGETHER);
+        let start = (end - 1) / together * together;
+        start.max(end.saturating_sub(MOST_STEPS))..end
+    }
+
     /// The rows of the steps from `turn` on that are taken together, where that is due.
     pub(super) fn together(&self, walk: Walk<'_>, turn: usize, rows: usize) -> Option<Range<usize>> {
-        let SequenceShape { steps, batch } = walk.shape;
-        let blocks = steps * batch / self.sizes.inputs.max(rows);
-        let steps_together = steps.div_ceil(blocks.max(1));
+        let SequenceShape { steps, .. } = walk.shape;
+        let steps_together = self.steps_together(walk.shape, rows);
         if !turn.is_multiple_of(steps_together) {
             return None;
         }
@@ -169,7 +203,7 @@ impl<T: Element> PackedRecurrent<T> {
         Some(first.start.min(last.start)..first.end.max(last.end))
     }
 
-    /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due; with `b_hh` where the cell adds both.
+    /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due; with `b_hh` where the two are joined.
     pub(super) fn project_ahead(
         &self,
         walk: Walk<'_>,
@@ -178,9 +212,9 @@ impl<T: Element> PackedRecurrent<T> {
         scratch: &mut [T],
         gates: &mut [T],
     ) {
-        let Some(rows) = self.together(walk, turn, ROWS_AHEAD) else { return };
+        let Some(rows) = self.together(walk, turn, self.rows_ahead()) else { return };
         let shape = GemmShape::dense(rows.len(), self.width(), self.sizes.inputs);
-        let start = Start::Bias(&self.input_bias);
+        let start = self.start(&self.input_bias);
         let (x, gates) = (part(x, self.sizes.inputs, &rows), part_mut(gates, self.width(), &rows));
         multiply(shape, x, Factor::Packed(&self.input), start, scratch, gates);
     }
@@ -192,7 +226,15 @@ impl<T: Element> PackedRecurrent<T> {
 
     /// `gates = h·W_hhᵀ + b_hh` of one step.
     pub(super) fn project_step(&self, batch: usize, h: &[T], scratch: &mut [T], gates: &mut [T]) {
-        self.step(batch, h, Start::Bias(&self.recurrent_bias), scratch, gates);
+        self.step(batch, h, self.start(&self.recurrent_bias), scratch, gates);
+    }
+
+    /// What a projection begins with.
+    fn start<'a>(&self, bias: &'a [T]) -> Start<'a, T> {
+        match self.sizes.form.biases {
+            Biases::Inside => Start::Scaled(T::zero()),
+            Biases::Apart | Biases::Joined => Start::Bias(bias),
+        }
     }
 
     fn step(&self, batch: usize, h: &[T], start: Start<'_, T>, scratch: &mut [T], gates: &mut [T]) {
@@ -317,5 +359,9 @@ pub(super) fn check_weights<T>(sizes: Sizes, weights: RecurrentWeights<'_, T>) -
         product(sizes.outputs, sizes.hidden)?;
     }
     check_len("weights.projection", weights.projection.map_or(0, <[T]>::len), sizes.projection_len())?;
-    check_len("weights.peephole", weights.peephole.map_or(0, <[T]>::len), sizes.peephole_len())
+    check_len("weights.peephole", weights.peephole.map_or(0, <[T]>::len), sizes.peephole_len())?;
+    if sizes.form.normalised {
+        product(10, sizes.hidden)?;
+    }
+    check_len("weights.norm", weights.norm.map_or(0, <[T]>::len), sizes.norm_len())
 }

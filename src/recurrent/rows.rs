@@ -1,4 +1,5 @@
-//! Rows of sequences without padding: where they are with it, and copies from one to the other.
+//! Rows of sequences in the order of their steps, without padding: where they are in the caller's batch, and copies from one to
+//! the other.
 
 use super::layer::state_widths;
 use super::sequence::Sizes;
@@ -8,20 +9,6 @@ use crate::Element;
 /// Rows without padding.
 pub(super) fn rows(batch: SequenceBatch<'_>) -> usize {
     batch.lengths.map_or(batch.shape.steps * batch.shape.batch, Lengths::rows)
-}
-
-/// The input without padding, where there is some, and the tape after it.
-pub(super) fn packed_input<'a, T: Copy>(
-    batch: SequenceBatch<'_>,
-    x: &'a [T],
-    inputs: usize,
-    tape: &'a mut [T],
-) -> (&'a [T], &'a mut [T]) {
-    let Some(lengths) = batch.lengths else { return (x, tape) };
-    let (own, rest) = tape.split_at_mut(x.len());
-    let own = &mut own[..lengths.rows() * inputs];
-    collect(Some(lengths), x, Columns::of(inputs, 0, 1), own);
-    (own, rest)
 }
 
 /// Columns of rows that several halves share.
@@ -38,26 +25,27 @@ impl Columns {
     }
 }
 
-/// The row of each row without padding.
-fn places(lengths: Option<&Lengths>, rows: usize) -> impl Iterator<Item = usize> {
-    let all = if lengths.is_some() { 0 } else { rows };
-    lengths.into_iter().flat_map(Lengths::places).chain(0..all)
+/// Where each row, in the order in which layers go through them, lies in the caller's batch; where there is none, each lies
+/// where it is.
+fn places(batch: Option<SequenceBatch<'_>>, rows: usize) -> impl Iterator<Item = usize> {
+    let all = if batch.is_some() { 0 } else { rows };
+    batch.into_iter().flat_map(SequenceBatch::places).chain(0..all)
 }
 
-/// Copies columns of rows to rows of their own, padding left out.
-pub(super) fn collect<T: Copy>(lengths: Option<&Lengths>, from: &[T], columns: Columns, to: &mut [T]) {
+/// Copies columns of rows to rows of their own.
+pub(super) fn collect<T: Copy>(batch: Option<SequenceBatch<'_>>, from: &[T], columns: Columns, to: &mut [T]) {
     let Columns { width, offset, stride } = columns;
     let rows = to.len().checked_div(width).unwrap_or(0);
-    for (place, to) in places(lengths, rows).zip(to.chunks_exact_mut(width.max(1))) {
+    for (place, to) in places(batch, rows).zip(to.chunks_exact_mut(width.max(1))) {
         to.copy_from_slice(&from[place * stride + offset..][..width]);
     }
 }
 
-/// Copies rows to columns of rows, with room for padding.
-pub(super) fn spread<T: Copy>(lengths: Option<&Lengths>, from: &[T], columns: Columns, to: &mut [T]) {
+/// Copies rows to columns of rows.
+pub(super) fn spread<T: Copy>(batch: Option<SequenceBatch<'_>>, from: &[T], columns: Columns, to: &mut [T]) {
     let Columns { width, offset, stride } = columns;
     let rows = from.len().checked_div(width).unwrap_or(0);
-    for (place, from) in places(lengths, rows).zip(from.chunks_exact(width.max(1))) {
+    for (place, from) in places(batch, rows).zip(from.chunks_exact(width.max(1))) {
         to[place * stride + offset..][..width].copy_from_slice(from);
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Form {
     pub(super) projected: bool,
     /// Whether gates see the cell.
     pub(super) peephole: bool,
+    /// Whether sums and the cell are normalised.
+    pub(super) normalised: bool,
     /// Whether the last gate takes another product than the others.
     pub(super) candidate_apart: bool,
 }
@@ -58,17 +60,19 @@ pub(super) struct Form {
 impl Form {
     /// Gates only.
     pub(super) fn plain(biases: Biases) -> Self {
-        Self { biases, projected: false, peephole: false, candidate_apart: false }
+        Self { biases, projected: false, peephole: false, normalised: false, candidate_apart: false }
     }
 }
 
-/// Which biases the projection of the input has.
+/// Where biases are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Biases {
-    /// Its own; the recurrent one goes with each step.
+    /// Each by its own projection.
     Apart,
-    /// The sum of both.
+    /// The sum of both by that of the input.
     Joined,
+    /// The sum of both by the cell, behind its norms.
+    Inside,
 }
 
 impl Sizes {
@@ -85,6 +89,11 @@ impl Sizes {
     /// Elements of the peephole weights, 0 where there are none.
     pub(super) fn peephole_len(self) -> usize {
         if self.form.peephole { 3 * self.hidden } else { 0 }
+    }
+
+    /// Elements of the weights of norms, 0 where there are none.
+    pub(super) fn norm_len(self) -> usize {
+        if self.form.normalised { 10 * self.hidden } else { 0 }
     }
 
     /// Gates whose product takes the output of the step before.
@@ -132,18 +141,9 @@ impl Part {
         width: usize,
         initial: &'a [T],
     ) -> (&'a mut [T], &'a [T]) {
-        let Range { start, end } = self.rows;
-        let Some(before) = self.before else {
-            return (&mut data[start * width..end * width], part(initial, width, &self.sequences));
-        };
-        let (first, second) = data.split_at_mut(start.max(before) * width);
-        let (now, before) = if start > before {
-            (&mut second[..], &first[before * width..])
-        } else {
-            (&mut first[start * width..], &second[..])
-        };
-        let len = self.rows.len() * width;
-        (&mut now[..len], &before[..len])
+        let before = self.before.map(|before| before..before + self.rows.len());
+        let initial = part(initial, width, &self.sequences);
+        now_and_before(data, width, (&self.rows, before.as_ref()), initial)
     }
 
     /// The rows before, or those of `initial`.
@@ -214,6 +214,24 @@ pub(super) fn part_mut<'a, T>(data: &'a mut [T], width: usize, rows: &Range<usiz
     &mut data[rows.start * width..rows.end * width]
 }
 
+/// The rows `now`, to be written, and the rows `before`, or `initial` where there are none.
+pub(super) fn now_and_before<'a, T>(
+    data: &'a mut [T],
+    width: usize,
+    (now, before): (&Range<usize>, Option<&Range<usize>>),
+    initial: &'a [T],
+) -> (&'a mut [T], &'a [T]) {
+    let Some(before) = before else { return (part_mut(data, width, now), initial) };
+    let cut = now.start.max(before.start);
+    let (first, second) = data.split_at_mut(cut * width);
+    let after = |rows: &Range<usize>| rows.start - cut..rows.end - cut;
+    if cut == now.start {
+        (part_mut(second, width, &after(now)), part(first, width, before))
+    } else {
+        (part_mut(first, width, now), part(second, width, &after(before)))
+    }
+}
+
 /// Rows of `hidden` units worth a task: some transcendental functions a unit.
 pub(super) fn row_block(hidden: usize) -> usize {
     (PARALLEL_BLOCK / 8).div_ceil(hidden.max(1))
@@ -255,6 +273,8 @@ pub struct RecurrentGradients<'a, T> {
     pub projection: Option<&'a mut [T]>,
     /// As the weights, accumulated.
     pub peephole: Option<&'a mut [T]>,
+    /// As the weights, accumulated.
+    pub norm: Option<&'a mut [T]>,
 }
 
 impl<T> RecurrentGradients<'_, T> {
@@ -268,6 +288,7 @@ impl<T> RecurrentGradients<'_, T> {
             recurrent_bias: self.recurrent_bias.as_deref_mut(),
             projection: self.projection.as_deref_mut(),
             peephole: self.peephole.as_deref_mut(),
+            norm: self.norm.as_deref_mut(),
         }
     }
 }
@@ -282,6 +303,7 @@ impl<T> Default for RecurrentGradients<'_, T> {
             recurrent_bias: None,
             projection: None,
             peephole: None,
+            norm: None,
         }
     }
 }
@@ -298,6 +320,7 @@ impl<T> RecurrentGradients<'_, T> {
             ("gradients.recurrent_bias", &self.recurrent_bias, width),
             ("gradients.projection", &self.projection, sizes.projection_len()),
             ("gradients.peephole", &self.peephole, sizes.peephole_len()),
+            ("gradients.norm", &self.norm, sizes.norm_len()),
         ];
         expected.into_iter().try_for_each(|(name, slice, len)| match slice {
             Some(slice) => check_len(name, slice.len(), len),

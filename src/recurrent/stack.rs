@@ -3,11 +3,13 @@
 use alloc::vec::Vec;
 
 use super::Lengths;
+use super::carry::{Carry, StepMask};
 use super::gradients::Buffers;
 use super::layer::{Backward, Forward, Layer, check_state, state_widths};
 use super::packed::{PackedRecurrent, RecurrentWeights, check_weights, scratch_len};
-use super::rows::{Columns, States, collect, packed_input, rows, spread};
+use super::rows::{Columns, States, collect, rows, spread};
 use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
+use super::zoneout::{Keep, Rate, Zoneout};
 use crate::random::Philox;
 use crate::regularize::{Dropout, MaskShape};
 use crate::shape::{check_at_least, check_len, check_range};
@@ -32,23 +34,78 @@ impl Directions {
     }
 }
 
+/// How the sequences of a batch lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SequenceLayout {
+    /// Time × batch × feature: the rows of a step side by side, as layers take them.
+    #[default]
+    TimeMajor,
+    /// Batch × time × feature, PyTorch's `batch_first`: the rows of a sequence side by side. The input is copied to the tape in
+    /// the order of steps; outputs and gradients are written where they belong, with the same bits.
+    BatchMajor,
+}
+
 /// What a call of a [`Stack`] goes over.
 #[derive(Clone, Copy, Debug)]
 pub struct SequenceBatch<'a> {
     /// Steps and sequences.
     pub shape: SequenceShape,
+    /// How x, y and their gradients lie; states have one row a sequence in both.
+    pub layout: SequenceLayout,
     /// How long each sequence is; `None` where all have the steps of the shape.
     pub lengths: Option<&'a Lengths>,
-    /// What masks are drawn from: the stack's dropout takes this counter and one more for each further layer. `None` at
-    /// inference: nothing is dropped.
+    /// What masks are drawn from: this counter and further ones, [`Stack::streams`] in all. `None` at inference: nothing is
+    /// dropped.
     pub dropout: Option<Philox>,
 }
 
-/// All sequences of full length, and no dropout.
+/// Time-major, all sequences of full length, and no dropout.
 impl From<SequenceShape> for SequenceBatch<'_> {
     fn from(shape: SequenceShape) -> Self {
-        Self { shape, lengths: None, dropout: None }
+        Self { shape, layout: SequenceLayout::TimeMajor, lengths: None, dropout: None }
     }
+}
+
+impl<'a> SequenceBatch<'a> {
+    /// Whether rows lie elsewhere than where layers take them.
+    fn moves_rows(&self) -> bool {
+        self.lengths.is_some() || self.layout == SequenceLayout::BatchMajor
+    }
+
+    /// Itself where rows lie elsewhere.
+    fn moved(self) -> Option<Self> {
+        Some(self).filter(Self::moves_rows)
+    }
+
+    /// Where each row lies, step by step, padding left out.
+    pub(super) fn places(self) -> impl Iterator<Item = usize> + use<'a> {
+        let Self { shape: SequenceShape { steps, batch }, layout, lengths, .. } = self;
+        let place = move |step: usize, rank: usize| {
+            let sequence = lengths.map_or(rank, |lengths| lengths.order()[rank]);
+            match layout {
+                SequenceLayout::TimeMajor => step * batch + sequence,
+                SequenceLayout::BatchMajor => sequence * steps + step,
+            }
+        };
+        let active = move |step| lengths.map_or(batch, |lengths| lengths.active(step));
+        (0..steps).flat_map(move |step| (0..active(step)).map(move |rank| place(step, rank)))
+    }
+}
+
+/// Dropout with one mask of a sequence for all of its steps: what is dropped stays so, and memory is not worn away step by
+/// step.
+///
+/// Gal & Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016. What is kept is
+/// multiplied by 1/(1 − p). A mask is drawn again at each step and by the backward, and never stored; with lengths, the longest
+/// sequence has the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct VariationalDropout {
+    /// Probability that a feature of a layer's input is dropped, the first layer's included, in [0, 1]; 0 by default. Both
+    /// directions have the same.
+    pub input: f64,
+    /// Probability that a feature of the output is dropped on its way into the next step's product, in [0, 1]; 0 by default.
+    /// All gates have the same; the output itself, and what a GRU keeps of it, stay whole.
+    pub recurrent: f64,
 }
 
 /// Layers of the same cell, each fed by the outputs of the one below; PyTorch's `LSTM`, `GRU` or `RNN` with `num_layers`,
@@ -94,8 +151,13 @@ pub struct Stack<L> {
     pub layers: usize,
     /// Which ways they go; [`Directions::One`] by [`new`](Self::new).
     pub directions: Directions,
-    /// Probability that an output of a layer but the last is dropped on its way up, in [0, 1]; 0 by [`new`](Self::new).
+    /// Probability that an output of a layer but the last is dropped on its way up, in [0, 1], each step by a draw of its own;
+    /// 0 by [`new`](Self::new).
     pub dropout: f64,
+    /// Dropout whose masks stay for all steps; none by [`new`](Self::new).
+    pub variational: VariationalDropout,
+    /// Units that keep their value for a step; none by [`new`](Self::new).
+    pub zoneout: Zoneout,
 }
 
 /// The gradients that the backward of a [`Stack`] shall compute; what is `None` costs nothing.
@@ -110,7 +172,38 @@ pub struct StackGradients<'a, 'b, T> {
 impl<L: Layer> Stack<L> {
     /// One layer, in its own direction, without dropout.
     pub fn new(layer: L) -> Self {
-        Self { layer, layers: 1, directions: Directions::One, dropout: 0.0 }
+        Self {
+            layer,
+            layers: 1,
+            directions: Directions::One,
+            dropout: 0.0,
+            variational: VariationalDropout::default(),
+            zoneout: Zoneout::default(),
+        }
+    }
+
+    /// Counters that a call draws masks from, [`SequenceBatch::dropout`] the first of them: the next call takes those behind.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] where `layers` is 0, [`Error::Overflow`] where the number does not fit in `u64`.
+    ///
+    /// # Examples
+    /// ```
+    /// use steadygrad::Philox;
+    /// use steadygrad::recurrent::{Gru, Stack, VariationalDropout};
+    ///
+    /// let gru = Gru { inputs: 3, hidden: 5, ..Gru::default() };
+    /// let variational = VariationalDropout { input: 0.2, recurrent: 0.2 };
+    /// let stack = Stack { layers: 2, variational, ..Stack::new(gru) };
+    /// let mut stream = Philox { key: 1, counter: 0 }; // of the first step of training
+    /// stream.counter += stack.streams()?; // of the second
+    /// assert_eq!(stream.counter, 10);
+    /// # Ok::<(), steadygrad::Error>(())
+    /// ```
+    pub fn streams(&self) -> Result<u64, Error> {
+        let halves = self.count()?.checked_mul(3);
+        let all = halves.and_then(|halves| self.layers.checked_mul(2)?.checked_add(halves));
+        all.and_then(|all| u64::try_from(all).ok()).ok_or(Error::Overflow { argument: "layers" })
     }
 
     /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: one a layer and direction. After a
@@ -127,14 +220,14 @@ impl<L: Layer> Stack<L> {
     }
 
     /// Elements of a tape: those of each layer and direction, their outputs, and the inputs of the layers above; with
-    /// lengths, those of the input too. It does not depend on what the lengths are.
+    /// lengths, batch-major or with dropout of the input, those of the input too. It does not depend on what the lengths are.
     ///
     /// # Errors
     /// [`Error::Overflow`] where they do not fit in `usize`, [`Error::OutOfRange`] where `layers` is 0.
     pub fn tape_len(&self, batch: SequenceBatch<'_>) -> Result<usize, Error> {
         self.count()?;
         let overflow = Error::Overflow { argument: "shape" };
-        let x = if batch.lengths.is_some() { batch.shape.elements(self.sizes(0).inputs)? } else { 0 };
+        let x = self.own_input(batch)?;
         let (first, last) = (self.part_len(batch.shape, 0)?, self.part_len(batch.shape, self.layers - 1)?);
         // All but the first and the last are of one size.
         let between = if self.layers > 2 { self.part_len(batch.shape, 1)? } else { 0 };
@@ -154,16 +247,16 @@ impl<L: Layer> Stack<L> {
     ///
     /// | argument  | elements                                                     | access                       |
     /// |-----------|--------------------------------------------------------------|------------------------------|
-    /// | `x`       | `steps · batch · inputs`                                     | read, padding never          |
+    /// | `x`       | `steps · batch · inputs`, in the layout of the batch          | read, padding never          |
     /// | `weights` | packed                                                       | read                         |
     /// | `state`   | `layers · directions · batch · hidden` (each)                | read as the initial, overwritten with the final states |
     /// | `tape`    | [`tape_len`](Self::tape_len)                                 | overwritten, for the backward |
     /// | `scratch` | at least [`scratch_len`](Self::scratch_len)                  | overwritten                  |
-    /// | `y`       | `steps · batch · directions · hidden`                        | overwritten, padding with 0  |
+    /// | `y`       | `steps · batch · directions · hidden`, as `x`                 | overwritten, padding with 0  |
     ///
     /// # Errors
     /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
-    /// another stack, `lengths` of another batch, `layers` or `dropout`, [`Error::Overflow`] a product that does not fit in
+    /// another stack, `lengths` of another batch, `layers` or a probability, [`Error::Overflow`] a product that does not fit in
     /// `usize`; then nothing was written.
     #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
     pub fn forward<T: Element>(
@@ -185,9 +278,17 @@ impl<L: Layer> Stack<L> {
         }
         let (rows, count) = (rows(batch), self.directions.count());
         let outputs = self.sizes(0).outputs;
-        let [own_state, ..] = self.scratch_parts(batch);
+        let [own_state, room, ..] = self.scratch_parts(batch);
         let (own_state, scratch) = scratch.split_at_mut(own_state);
-        let (mut input, mut rest) = packed_input(batch, x, self.sizes(0).inputs, tape);
+        let (room, scratch) = scratch.split_at_mut(room);
+        let (own_x, mut rest) = tape.split_at_mut(self.own_input(batch)?);
+        let mut input = x;
+        if !own_x.is_empty() {
+            let own_x = &mut own_x[..rows * self.sizes(0).inputs];
+            collect(batch.moved(), x, Columns::of(self.sizes(0).inputs, 0, 1), own_x);
+            self.drop_input(batch, 0, own_x);
+            input = own_x;
+        }
         for index in 0..self.layers {
             let (part, above) = rest.split_at_mut(self.part_len(batch.shape, index)?);
             rest = above;
@@ -201,6 +302,8 @@ impl<L: Layer> Stack<L> {
                     x: input,
                     weights: &weights.layers[index * count + half],
                     state: sorted.slices(),
+                    carry: Carry::new(self.recurrent_mask(batch, index * count + half), room, outputs),
+                    keep: self.keep(batch, index * count + half, [&mut [], &mut []], &[]),
                     tape,
                     scratch,
                     y: &mut own_y[..rows * outputs],
@@ -212,16 +315,19 @@ impl<L: Layer> Stack<L> {
                 y.fill(T::zero());
             }
             let to = if last { &mut *y } else { &mut *joined };
-            let places = if last { batch.lengths } else { None };
+            let places = batch.moved().filter(|_| last);
             if last || self.joins() {
                 for (half, (_, own_y)) in halves.iter().take(count).enumerate() {
                     spread(places, &own_y[..rows * outputs], Columns::of(outputs, half, count), to);
                 }
             }
             input = if self.joins() {
-                if let (false, Some(mask)) = (last, self.mask(batch, index)) {
-                    let elements = rows * self.width();
-                    mask.0.forward_in_place(mask.1, mask.2, &mut joined[..elements])?;
+                if !last {
+                    let joined = &mut joined[..rows * self.width()];
+                    if let Some(mask) = self.mask(batch, index) {
+                        mask.0.forward_in_place(mask.1, mask.2, joined)?;
+                    }
+                    self.drop_input(batch, index + 1, joined);
                 }
                 joined
             } else {
@@ -272,14 +378,21 @@ impl<L: Layer> Stack<L> {
         }
         let (rows, count, width) = (rows(batch), self.directions.count(), self.width());
         let outputs = self.sizes(0).outputs;
-        let [own_state, apart, below, before] = self.scratch_parts(batch);
+        let [own_state, room, apart, below, before, zone] = self.scratch_parts(batch);
         let (own_state, scratch) = scratch.split_at_mut(own_state);
+        let (room, scratch) = scratch.split_at_mut(room);
         let (apart, scratch) = scratch.split_at_mut(apart);
         let (below, scratch) = scratch.split_at_mut(below);
         let (before, scratch) = scratch.split_at_mut(before);
+        let (zone, scratch) = scratch.split_at_mut(zone);
+        let cells = batch.shape.batch * self.sizes(0).hidden;
+        let (kept_h, zone) = zone.split_at_mut(zone.len().min(batch.shape.batch * outputs));
+        let (kept_c, zone) = zone.split_at_mut(zone.len().min(cells));
+        let (new_cells, zeros) = zone.split_at_mut(zone.len().min(cells));
+        zeros.fill(T::zero());
         let apart = &mut apart[..count * rows * outputs];
         for (half, apart) in apart.chunks_exact_mut(rows * outputs).enumerate() {
-            collect(batch.lengths, dy, Columns::of(outputs, half, count), apart);
+            collect(batch.moved(), dy, Columns::of(outputs, half, count), apart);
         }
         for index in (0..self.layers).rev() {
             let (inputs_of_layer, part) = self.split_tape(batch, index, x, tape)?;
@@ -289,9 +402,9 @@ impl<L: Layer> Stack<L> {
                 let (tape, own_y) = &mut halves[half];
                 let at = index * count + half;
                 let mut sorted = States::sort(batch, at, self.sizes(0), &dstate, own_state);
-                let dx = match (index, &mut dx, batch.lengths) {
-                    (0, dx, None) => dx.as_deref_mut(),
-                    (0, None, Some(_)) => None,
+                let dx = match (index, &mut dx, batch.moves_rows()) {
+                    (0, dx, false) => dx.as_deref_mut(),
+                    (0, None, true) => None,
                     _ => Some(&mut below[..rows * layer.sizes().inputs]),
                 };
                 layer.backward_pass(Backward {
@@ -307,15 +420,19 @@ impl<L: Layer> Stack<L> {
                     buffers: Buffers {
                         scratch: &mut *scratch,
                         before: &mut *before,
+                        carry: Carry::new(self.recurrent_mask(batch, at), room, outputs),
                         // What the other half has left is added to.
                         dx_start: if half == 0 { T::zero() } else { T::one() },
                     },
+                    keep: self.keep(batch, at, [&mut *kept_h, &mut *kept_c], zeros),
+                    new_cells: &mut *new_cells,
                     gradients: gradients[at].reborrow(dx),
                 });
                 sorted.put_back(&mut dstate);
             }
             if index > 0 {
                 let below = &mut below[..rows * width];
+                self.drop_input(batch, index, below);
                 if let Some(mask) = self.mask(batch, index - 1) {
                     mask.0.backward_in_place(mask.1, mask.2, below)?;
                 }
@@ -324,9 +441,14 @@ impl<L: Layer> Stack<L> {
                 }
             }
         }
-        if let (Some(dx), Some(lengths)) = (dx, batch.lengths) {
+        let Some(dx) = dx else { return Ok(()) };
+        if batch.moves_rows() {
+            let below = &mut below[..rows * inputs];
+            self.drop_input(batch, 0, below);
             dx.fill(T::zero());
-            spread(Some(lengths), &below[..rows * inputs], Columns::of(inputs, 0, 1), dx);
+            spread(Some(batch), below, Columns::of(inputs, 0, 1), dx);
+        } else {
+            self.drop_input(batch, 0, dx);
         }
         Ok(())
     }
@@ -356,7 +478,22 @@ impl<L: Layer> Stack<L> {
         (tape, scratch): (&[T], &[T]),
     ) -> Result<(), Error> {
         let count = self.count()?;
-        check_range("dropout", "in [0, 1]", (0.0..=1.0).contains(&self.dropout))?;
+        self.layer.check()?;
+        let VariationalDropout { input, recurrent } = self.variational;
+        let probabilities = [
+            ("dropout", self.dropout),
+            ("variational.input", input),
+            ("variational.recurrent", recurrent),
+            ("zoneout.output", self.zoneout.output),
+            ("zoneout.cell", self.zoneout.cell),
+        ];
+        for (name, p) in probabilities {
+            check_range(name, "in [0, 1]", (0.0..=1.0).contains(&p))?;
+        }
+        let [output, cell] = self.layer.keeps();
+        if self.zoneout.output > 0.0 && !output || self.zoneout.cell > 0.0 && !cell {
+            return Err(Error::Unsupported { operation: "zoneout of such a layer" });
+        }
         let fits = batch.lengths.is_none_or(|lengths| lengths.shape() == batch.shape);
         check_range("lengths", "of a batch of this shape", fits)?;
         check_range("weights", "packed for a stack of these layers", weights.layers.len() == count)?;
@@ -400,7 +537,32 @@ impl<L: Layer> Stack<L> {
 
     /// Whether the input of the layer above is another than the output of a single half.
     fn joins(&self) -> bool {
-        self.directions == Directions::Both || self.dropout > 0.0
+        self.directions == Directions::Both || self.dropout > 0.0 || self.variational.input > 0.0
+    }
+
+    /// Elements of the tape for the input as the first layer takes it, 0 where that is the caller's.
+    fn own_input(&self, batch: SequenceBatch<'_>) -> Result<usize, Error> {
+        let is_own = batch.moves_rows() || self.variational.input > 0.0;
+        if is_own { batch.shape.elements(self.sizes(0).inputs) } else { Ok(0) }
+    }
+
+    /// Applies the mask of the input of layer `index` to all steps, forward or backward.
+    fn drop_input<T: Element>(&self, batch: SequenceBatch<'_>, index: usize, rows: &mut [T]) {
+        let Philox { key, counter } = match batch.dropout {
+            Some(stream) if self.variational.input > 0.0 => stream,
+            _ => return,
+        };
+        let stream = Philox { key, counter: counter.wrapping_add((self.layers + index) as u64) };
+        let mask = StepMask { p: self.variational.input, stream };
+        mask.apply_to_steps(walk(batch, Direction::Forward), self.sizes(index).inputs, rows);
+    }
+
+    /// The mask of the outputs of a layer and direction on their way to the next step.
+    fn recurrent_mask(&self, batch: SequenceBatch<'_>, at: usize) -> Option<StepMask> {
+        let p = self.variational.recurrent;
+        let Philox { key, counter } = batch.dropout.filter(|_| p > 0.0)?;
+        let counter = counter.wrapping_add((2 * self.layers + at) as u64);
+        Some(StepMask { p, stream: Philox { key, counter } })
     }
 
     /// The dropout on the way up from layer `index`.
@@ -408,6 +570,29 @@ impl<L: Layer> Stack<L> {
         let Philox { key, counter } = batch.dropout.filter(|_| self.dropout > 0.0)?;
         let stream = Philox { key, counter: counter.wrapping_add(index as u64) };
         Some((Dropout { p: self.dropout }, MaskShape::elements(rows(batch) * self.width()), stream))
+    }
+
+    /// What of the outputs and of the cells of a layer and direction stays what it was.
+    fn keep<'a, T>(
+        &self,
+        batch: SequenceBatch<'_>,
+        at: usize,
+        [kept_h, kept_c]: [&'a mut [T]; 2],
+        zeros: &'a [T],
+    ) -> [Keep<'a, T>; 2] {
+        let (count, sizes) = (self.layers * self.directions.count(), self.sizes(0));
+        let rate = |p: f64, streams: usize| {
+            let stream = batch.dropout.map(|Philox { key, counter }| {
+                let counter = counter.wrapping_add((2 * self.layers + streams * count + at) as u64);
+                Philox { key, counter }
+            });
+            Some(Rate { p, stream }).filter(|rate| rate.p > 0.0)
+        };
+        let (output, cell) = (rate(self.zoneout.output, 1), rate(self.zoneout.cell, 2));
+        [
+            Keep { rate: output, width: sizes.outputs, kept: kept_h, zeros },
+            Keep { rate: cell, width: sizes.hidden, kept: kept_c, zeros },
+        ]
     }
 
     /// Elements of the tape that belong to layer `index`.
@@ -438,11 +623,10 @@ impl<L: Layer> Stack<L> {
         x: &'a [T],
         tape: &'a mut [T],
     ) -> Result<(&'a [T], &'a mut [T]), Error> {
-        let own = if batch.lengths.is_some() { batch.shape.elements(self.sizes(0).inputs)? } else { 0 };
-        let (own_x, mut rest) = tape.split_at_mut(own);
+        let (own_x, mut rest) = tape.split_at_mut(self.own_input(batch)?);
         if index == 0 {
             let own = rows(batch) * self.sizes(0).inputs;
-            let input = if batch.lengths.is_some() { &own_x[..own] } else { x };
+            let input = if own_x.is_empty() { x } else { &own_x[..own] };
             return Ok((input, &mut rest[..self.part_len(batch.shape, 0)?]));
         }
         for below in 0..index - 1 {
@@ -455,20 +639,29 @@ impl<L: Layer> Stack<L> {
         Ok((&input[..rows(batch) * self.width()], here))
     }
 
-    /// Elements of scratch besides those of the products: the states of a layer, the gradient of the outputs of each half,
-    /// that of the inputs, and with lengths the outputs before each step.
-    fn scratch_parts(&self, batch: SequenceBatch<'_>) -> [usize; 4] {
+    /// Elements of scratch besides those of the products: the states of a layer, the outputs of a step behind a mask, the gradient
+    /// of the outputs of each half, that of the inputs, with lengths or a mask the outputs before each step, and what zoneout
+    /// takes.
+    fn scratch_parts(&self, batch: SequenceBatch<'_>) -> [usize; 6] {
         let SequenceShape { steps, batch: sequences } = batch.shape;
         let (rows, sizes) = (steps.saturating_mul(sequences), self.sizes(0));
         let state = state_widths(sizes).into_iter().fold(0, usize::saturating_add);
         let above = if self.layers > 1 { self.width() } else { 0 };
-        let below = if batch.lengths.is_some() { above.max(sizes.inputs) } else { above };
-        let before = if batch.lengths.is_some() { sizes.outputs } else { 0 };
+        let below = if batch.moves_rows() { above.max(sizes.inputs) } else { above };
+        let masked = self.variational.recurrent > 0.0;
+        let before = if batch.lengths.is_some() || masked { sizes.outputs } else { 0 };
+        let room = if masked { sizes.outputs } else { 0 };
+        // What goes past a step of output and cell, the new cells, and zeros.
+        let zone = [sizes.outputs, sizes.hidden, sizes.hidden, sizes.outputs.max(sizes.hidden)];
+        let zone = zone.into_iter().filter(|_| self.zoneout != Zoneout::default());
+        let zone = zone.fold(0, usize::saturating_add);
         [
             sequences.saturating_mul(state),
+            sequences.saturating_mul(room),
             rows.saturating_mul(self.width()),
             rows.saturating_mul(below),
             rows.saturating_mul(before),
+            sequences.saturating_mul(zone),
         ]
     }
 }

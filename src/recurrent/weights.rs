@@ -26,6 +26,8 @@ pub struct LayerWeights<T> {
     pub projection: Vec<T>,
     /// As [`RecurrentWeights::peephole`].
     pub peephole: Vec<T>,
+    /// As [`RecurrentWeights::norm`].
+    pub norm: Vec<T>,
 }
 
 impl<T> LayerWeights<T> {
@@ -42,6 +44,7 @@ impl<T> LayerWeights<T> {
             recurrent_bias: some(&self.recurrent_bias),
             projection: some(&self.projection),
             peephole: some(&self.peephole),
+            norm: some(&self.norm),
         }
     }
 }
@@ -55,7 +58,7 @@ impl<T> LayerWeights<T> {
 /// # Examples
 /// ```
 /// use rand::SeedableRng;
-/// use steadygrad::recurrent::{Lstm, RecurrentInit};
+/// use steadygrad::recurrent::{Layer, Lstm, RecurrentInit};
 ///
 /// let lstm = Lstm { inputs: 3, hidden: 2, ..Lstm::default() };
 /// let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
@@ -75,7 +78,7 @@ pub struct RecurrentInit {
     /// Of the projection; Xavier's uniform by default.
     pub projection: Init,
     /// What the forget gate of an LSTM adds, 1 by default; where gates are coupled, the input gate subtracts it. All other
-    /// biases, and peepholes, are 0.
+    /// biases, and peepholes, are 0, and gains of norms 1.
     pub forget_bias: f64,
 }
 
@@ -119,6 +122,9 @@ impl RecurrentInit {
         if let Some((gate, sign)) = layer.forget_gate() {
             input_bias[gate * hidden..][..hidden].fill(T::from_f64(sign * self.forget_bias));
         }
+        let mut norm = alloc::vec![T::one(); sizes.norm_len()];
+        // The last of them is the bias of the cell.
+        norm[sizes.norm_len() / 10 * 9..].fill(T::zero());
         Ok(LayerWeights {
             input,
             recurrent,
@@ -126,6 +132,7 @@ impl RecurrentInit {
             input_bias,
             projection,
             peephole: alloc::vec![T::zero(); sizes.peephole_len()],
+            norm,
         })
     }
 }

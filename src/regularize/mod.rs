@@ -7,6 +7,7 @@ pub mod orthogonality;
 pub mod penalty;
 pub mod proximal;
 
+pub(crate) use dropout::drop_elements;
 pub use dropout::{AlphaDropout, Dropout, MaskShape};
 pub use group_lasso::GroupLasso;
 pub use max_norm::MaxNorm;

@@ -22,6 +22,8 @@ pub(crate) mod tolerance {
     pub(crate) const ACTIVATION: Tolerance = Tolerance { ulp: 4.5, epsilons: 0.0 };
     /// PyTorch's numbers, whose inputs are rounded to the type and whose own error is a few units.
     pub(crate) const GOLDEN: Tolerance = Tolerance { ulp: 16.0, epsilons: 16.0 };
+    /// As [`GOLDEN`], behind several norms, each of which multiplies what was lost before it.
+    pub(crate) const GOLDEN_NORMS: Tolerance = Tolerance { ulp: 128.0, epsilons: 128.0 };
     /// PyTorch's gradient of `HardSigmoid`, whose 1/6 is a single-precision number even in `f64`: 2⁻²⁵ away.
     pub(crate) const GOLDEN_SINGLE: Tolerance = Tolerance { ulp: 2.7e8, epsilons: 0.0 };
     /// The square of a function, and so twice its error.

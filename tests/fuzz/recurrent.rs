@@ -1,9 +1,9 @@
 //! Recurrent layers: the cells of any bits against their references, and whole layers that keep their promises.
 
 use steadygrad::recurrent::{
-    Direction, Directions, Gru, GruGates, Lengths, Lstm, LstmGates, LstmState, LstmVariant, PackedRecurrent,
-    RecurrentGradients, RecurrentWeights, Rnn, RnnActivation, SequenceBatch, SequenceShape, Stack,
-    StackGradients,
+    Direction, Directions, Gru, GruGates, Layer, LayerNormLstm, Lengths, Lstm, LstmGates, LstmState,
+    LstmVariant, PackedRecurrent, RecurrentGradients, RecurrentWeights, Rnn, RnnActivation, SequenceBatch,
+    SequenceLayout, SequenceShape, Stack, StackGradients, VariationalDropout, Zoneout,
 };
 use steadygrad::{Level, Philox, reference};
 
@@ -12,7 +12,7 @@ use super::reader::{Bits, Reader, Tolerance, assert_close};
 /// Decodes and checks one case.
 pub(crate) fn run(data: &[u8]) {
     let mut reader = Reader::new(data);
-    match reader.byte() % 8 {
+    match reader.byte() % 10 {
         0 => lstm::<f32>(&mut reader),
         1 => lstm::<f64>(&mut reader),
         2 => gru::<f32>(&mut reader),
@@ -20,7 +20,9 @@ pub(crate) fn run(data: &[u8]) {
         4 => rnn::<f32>(&mut reader),
         5 => rnn::<f64>(&mut reader),
         6 => stack::<f32>(&mut reader),
-        _ => stack::<f64>(&mut reader),
+        7 => stack::<f64>(&mut reader),
+        8 => layer_norm_lstm::<f32>(&mut reader),
+        _ => layer_norm_lstm::<f64>(&mut reader),
     }
 }
 
@@ -123,6 +125,47 @@ fn rnn<T: Bits>(reader: &mut Reader<'_>) {
     assert!(y.iter().all(in_range), "{op:?}");
 }
 
+/// A step at every level: within bounds, and NaN where there is one in the sequence.
+fn layer_norm_lstm<T: Bits>(reader: &mut Reader<'_>) {
+    let shape = SequenceShape { steps: 1, batch: reader.up_to(3) };
+    let (inputs, hidden) = (reader.up_to(5), reader.up_to(40));
+    let op = LayerNormLstm { inputs, hidden, direction: Direction::Backward, ..LayerNormLstm::default() };
+    let (input, recurrent): (Vec<T>, Vec<T>) =
+        (reader.ordinaries(4 * hidden * inputs), reader.ordinaries(4 * hidden * hidden));
+    let (bias, norm): (Vec<T>, Vec<T>) = (reader.ordinaries(4 * hidden), reader.ordinaries(10 * hidden));
+    let weights = RecurrentWeights {
+        input: &input,
+        recurrent: &recurrent,
+        input_bias: Some(&bias),
+        norm: Some(&norm),
+        ..RecurrentWeights::default()
+    };
+    let x: Vec<T> = reader.floats(shape.batch * inputs);
+    let h_before: Vec<T> = reader.ordinaries(shape.batch * hidden);
+    let c_before: Vec<T> = reader.ordinaries(shape.batch * hidden);
+    for level in Level::available() {
+        let (mut h, mut c) = (h_before.clone(), c_before.clone());
+        let mut y = vec![T::nan(); h.len()];
+        let forward = || {
+            let packed = op.pack(weights)?;
+            let mut tape = vec![T::nan(); op.tape_len(shape)?];
+            let mut scratch = vec![T::nan(); op.scratch_len::<T>(shape)];
+            let state = LstmState { h: &mut h, c: &mut c };
+            op.forward(shape, &x, &packed, state, &mut tape, &mut scratch, &mut y)
+        };
+        Level::scoped(level, forward).expect("an available level").expect("matching lengths");
+        for (sequence, c) in c.chunks(hidden.max(1)).enumerate() {
+            let own = &x[sequence * inputs..][..inputs];
+            if own.iter().all(|x| x.abs() <= T::from_f64(16.0)) {
+                let most = T::from_f64(17.0);
+                assert!(c.iter().all(|c| c.abs() <= most), "a cell grows by 1 at most: {level}");
+            } else if own.iter().any(|x| x.is_nan()) {
+                assert!(c.iter().all(|c| c.is_nan()), "a NaN was swallowed: {level}");
+            }
+        }
+    }
+}
+
 /// Weights between −16 and 16, packed.
 fn pack<T: Bits>(
     reader: &mut Reader<'_>,
@@ -156,6 +199,14 @@ fn stack<T: Bits>(reader: &mut Reader<'_>) {
         layers: 1 + reader.up_to(2),
         directions: reader.pick(&[Directions::One, Directions::Both]),
         dropout: f64::from(reader.byte()) / 255.0,
+        variational: VariationalDropout {
+            input: reader.pick(&[0.0, 0.5, 1.0]),
+            recurrent: reader.pick(&[0.0, 0.5, 1.0]),
+        },
+        zoneout: Zoneout {
+            output: reader.pick(&[0.0, 0.5, 1.0]),
+            cell: if lstm.variant == LstmVariant::Peephole { 0.0 } else { reader.pick(&[0.0, 0.5, 1.0]) },
+        },
         ..Stack::new(lstm)
     };
     let shape = SequenceShape { steps: reader.up_to(4), batch: reader.up_to(4) };
@@ -185,7 +236,8 @@ fn stack<T: Bits>(reader: &mut Reader<'_>) {
     let packed = op.pack(&borrowed).expect("matching lengths");
     let lengths_or_none = checked.as_ref().ok();
     let dropout = Some(Philox { key: 1, counter: 0 });
-    let batch = SequenceBatch { shape, lengths: lengths_or_none, dropout };
+    let layout = reader.pick(&[SequenceLayout::TimeMajor, SequenceLayout::BatchMajor]);
+    let batch = SequenceBatch { shape, layout, lengths: lengths_or_none, dropout };
     let x: Vec<T> = reader.ordinaries(shape.steps * shape.batch * lstm.inputs);
     let states = op.layers * halves * shape.batch * lstm.hidden;
     let (mut h, mut c) = (vec![T::zero(); states], vec![T::zero(); states]);
@@ -195,8 +247,15 @@ fn stack<T: Bits>(reader: &mut Reader<'_>) {
     let mut y = vec![T::nan(); shape.steps * shape.batch * width];
     let state = LstmState { h: &mut h, c: &mut c };
     op.forward(batch, &x, &packed, state, &mut tape, &mut scratch, &mut y).expect("matching lengths");
+    let is_padding = |row: usize| {
+        let (step, sequence) = match layout {
+            SequenceLayout::TimeMajor => (row / shape.batch, row % shape.batch),
+            SequenceLayout::BatchMajor => (row % shape.steps, row / shape.steps),
+        };
+        !refused && step >= lengths[sequence]
+    };
     for (row, y) in y.chunks(width.max(1)).enumerate() {
-        let padding = !refused && row / shape.batch >= lengths[row % shape.batch];
+        let padding = is_padding(row);
         let bound = if padding { T::zero() } else { T::one() };
         assert!(y.iter().all(|y| y.abs() <= bound), "an output beyond 1, or padding that is not 0: {op:?}");
     }
@@ -207,7 +266,7 @@ fn stack<T: Bits>(reader: &mut Reader<'_>) {
     op.backward(batch, (&x, &y), &packed, &mut tape, dstate, &mut scratch, gradients)
         .expect("matching lengths");
     for (row, dx) in dx.chunks(lstm.inputs.max(1)).enumerate() {
-        let padding = !refused && row / shape.batch >= lengths[row % shape.batch];
+        let padding = is_padding(row);
         assert!(!padding || dx.iter().all(|&dx| dx == T::zero()), "a gradient of padding: {op:?}");
     }
 }

@@ -645,6 +645,49 @@ def recurrent_stacks():
                    dict(x=x.grad, **gradients, **state([t.grad for t in initial], "dstate")))
 
 
+def layer_norm_lstms():
+    """Layer-normalised LSTMs out of PyTorch's layer norm, as Ba, Kiros and Hinton have them, by its autograd."""
+    def layer(x, h, c, w, eps, order):
+        width, hidden, rows = len(w["input"]), h.shape[-1], [None] * len(x)
+        of_input, of_recurrent, of_cell, cell_bias = w["norm"].split([width, width, hidden, hidden])
+        for t in order:
+            sums = (F.layer_norm(x[t] @ w["input"].T, (width,), of_input, w["input_bias"], eps)
+                    + F.layer_norm(h @ w["recurrent"].T, (width,), of_recurrent, w["recurrent_bias"], eps))
+            i, f, g, o = sums.chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            rows[t] = h = o.sigmoid() * F.layer_norm(c, (hidden,), of_cell, cell_bias, eps).tanh()
+        return torch.stack(rows), h, c
+
+    for seed, (layers, both, eps) in enumerate([(1, False, 1e-5), (2, True, 1e-5), (2, False, 1e-2)]):
+        steps, batch, inputs, hidden, halves = 4, 3, 2, 5, 1 + both
+        x = randn(steps, batch, inputs, seed=seed + 1).requires_grad_()
+        initial = [randn(layers * halves, batch, hidden, seed=seed + 2 + i).requires_grad_() for i in range(2)]
+        weights, finals, y = [], [], x
+        for index in range(layers):
+            lens = dict(input=(4 * hidden, y.shape[-1]), recurrent=(4 * hidden, hidden), input_bias=(4 * hidden,),
+                        recurrent_bias=(4 * hidden,), norm=(10 * hidden,))
+            outputs = []
+            for half in range(halves):
+                at = len(weights)
+                weights.append({name: (0.5 * randn(*shape, seed=20 * at + 10 + i)).requires_grad_()
+                                for i, (name, shape) in enumerate(lens.items())})
+                order = range(steps - 1, -1, -1) if half else range(steps)
+                out, *final = layer(y, initial[0][at], initial[1][at], weights[at], eps, order)
+                outputs.append(out)
+                finals.append(final)
+            y = torch.cat(outputs, -1)
+        final = [torch.stack(f) for f in zip(*finals)]
+        dy, dfinal = randn(*y.shape, seed=seed + 5), [randn(*f.shape, seed=seed + 6 + i) for i, f in enumerate(final)]
+        torch.autograd.backward([y, *final], [dy, *dfinal])
+        all_of = lambda pick: {f"{name}{at}": pick(w) for at, each in enumerate(weights) for name, w in each.items()}
+        state = lambda tensors, of: {f"{of}{i}": t for i, t in enumerate(tensors)}
+        yield case("layer_norm_lstm_stack",
+                   dict(steps=steps, batch=batch, inputs=inputs, hidden=hidden, layers=layers, both=both, projection=0, eps=eps),
+                   dict(x=x, dy=dy, **all_of(lambda w: w), **state(initial, "state"), **state(dfinal, "dstate")),
+                   dict(y=y, **state(final, "state")),
+                   dict(x=x.grad, **all_of(lambda w: w.grad), **state([t.grad for t in initial], "dstate")))
+
+
 # --------------------------------------------------------------------------------------------- regularize, residual
 def regularizers():
     # Masks differ, so only what becomes of a kept and of a dropped element is PyTorch's.
@@ -713,6 +756,6 @@ write("schedule", schedules())
 write("row_norm", layer_norms())
 write("weight_norm", weight_norms())
 write("recurrent", recurrents())
-write("recurrent_stack", recurrent_stacks())
+write("recurrent_stack", [*recurrent_stacks(), *layer_norm_lstms()])
 write("regularize", regularizers())
 write("residual", residuals())

@@ -2,8 +2,8 @@
 
 use steadygrad::Element;
 use steadygrad::recurrent::{
-    Direction, Gru, Lstm, LstmState, RecurrentGradients, RecurrentWeights, Rnn, RnnActivation, SequenceShape,
-    SequenceValues,
+    Direction, Gru, Layer, Lstm, LstmState, RecurrentGradients, RecurrentWeights, Rnn, RnnActivation,
+    SequenceShape, SequenceValues,
 };
 
 use super::case::{Case, cases};

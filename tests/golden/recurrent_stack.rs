@@ -1,14 +1,15 @@
-//! Stacks of recurrent layers against PyTorch's: several layers, both directions, packed sequences, projections.
+//! Stacks of recurrent layers against PyTorch's: several layers, both directions, packed sequences, projections, layer norm.
 
 use steadygrad::Element;
 use steadygrad::recurrent::{
-    Directions, Gru, Layer, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights, Rnn,
-    SequenceBatch, SequenceShape, Stack, StackGradients,
+    Directions, Gru, Layer, LayerNormLstm, Lengths, Lstm, LstmState, RecurrentGradients, RecurrentWeights,
+    Rnn, SequenceBatch, SequenceShape, Stack, StackGradients,
 };
 
 use super::case::{Case, cases};
+use crate::common::tolerance;
 
-const NAMES: [&str; 5] = ["input", "recurrent", "input_bias", "recurrent_bias", "projection"];
+const NAMES: [&str; 6] = ["input", "recurrent", "input_bias", "recurrent_bias", "projection", "norm"];
 
 pub(crate) fn check<T: Element>() {
     for case in cases("recurrent_stack") {
@@ -19,6 +20,10 @@ pub(crate) fn check<T: Element>() {
                 stack::<_, T>(&case, Lstm { inputs, hidden, projection, ..Lstm::default() }, |h, c| {
                     LstmState { h, c }
                 })
+            }
+            "layer_norm_lstm_stack" => {
+                let layer = LayerNormLstm { inputs, hidden, eps: case.float("eps"), ..Default::default() };
+                stack::<_, T>(&case, layer, |h, c| LstmState { h, c })
             }
             "gru_stack" => stack::<_, T>(&case, Gru { inputs, hidden, ..Gru::default() }, |h, _| h),
             _ => stack::<_, T>(&case, Rnn { inputs, hidden, ..Rnn::default() }, |h, _| h),
@@ -31,6 +36,10 @@ fn stack<L: Layer, T: Element>(
     layer: L,
     state: for<'a> fn(&'a mut [T], &'a mut [T]) -> L::State<'a, T>,
 ) {
+    let is_normalised = case.op().starts_with("layer_norm");
+    let tolerance = if is_normalised { tolerance::GOLDEN_NORMS } else { tolerance::GOLDEN };
+    let compare =
+        |name: &str, actual: &[T]| case.compare_within(name, actual, &case.expected(name), tolerance);
     let shape = SequenceShape { steps: case.count("steps"), batch: case.count("batch") };
     let directions = if case.flag("both") { Directions::Both } else { Directions::One };
     let stack = Stack { layers: case.count("layers"), directions, ..Stack::new(layer) };
@@ -40,18 +49,19 @@ fn stack<L: Layer, T: Element>(
     });
     let batch = SequenceBatch { lengths: lengths.as_ref(), ..shape.into() };
     let count = stack.layers * if case.flag("both") { 2 } else { 1 };
-    let weights: Vec<[Vec<T>; 5]> = (0..count)
+    let weights: Vec<[Vec<T>; 6]> = (0..count)
         .map(|at| NAMES.map(|name| case.optional_input(&format!("{name}{at}")).unwrap_or_default()))
         .collect();
     let borrowed: Vec<_> = weights
         .iter()
-        .map(|[input, recurrent, input_bias, recurrent_bias, projection]| RecurrentWeights {
+        .map(|[input, recurrent, input_bias, recurrent_bias, projection, norm]| RecurrentWeights {
             input,
             recurrent,
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
             projection: Some(&projection[..]).filter(|weights| !weights.is_empty()),
-            peephole: None,
+            norm: Some(&norm[..]).filter(|weights| !weights.is_empty()),
+            ..RecurrentWeights::default()
         })
         .collect();
     let packed = stack.pack(&borrowed).unwrap();
@@ -62,10 +72,10 @@ fn stack<L: Layer, T: Element>(
     let mut h: Vec<T> = case.input("state0");
     let mut c: Vec<T> = case.optional_input("state1").unwrap_or_default();
     stack.forward(batch, &x, &packed, state(&mut h, &mut c), &mut tape, &mut scratch, &mut y).unwrap();
-    case.compare("y", &y);
-    case.compare("state0", &h);
+    compare("y", &y);
+    compare("state0", &h);
     if !c.is_empty() {
-        case.compare("state1", &c);
+        compare("state1", &c);
     }
 
     let mut dh: Vec<T> = case.input("dstate0");
@@ -75,26 +85,27 @@ fn stack<L: Layer, T: Element>(
         weights.iter().map(|each| each.each_ref().map(|weights| vec![T::zero(); weights.len()])).collect();
     let mut layers: Vec<_> = dweights
         .iter_mut()
-        .map(|[input, recurrent, input_bias, recurrent_bias, projection]| RecurrentGradients {
+        .map(|[input, recurrent, input_bias, recurrent_bias, projection, norm]| RecurrentGradients {
             input: Some(input),
             recurrent: Some(recurrent),
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
             projection: Some(projection),
+            norm: Some(norm),
             ..RecurrentGradients::default()
         })
         .collect();
     let gradients = StackGradients { x: Some(&mut dx), layers: &mut layers };
     let dstate = state(&mut dh, &mut dc);
     stack.backward(batch, (&x, &dy), &packed, &mut tape, dstate, &mut scratch, gradients).unwrap();
-    case.compare("x", &dx);
+    compare("x", &dx);
     for (at, dweights) in dweights.iter().enumerate() {
         for (name, gradient) in NAMES.iter().zip(dweights).filter(|(_, gradient)| !gradient.is_empty()) {
-            case.compare(&format!("{name}{at}"), gradient);
+            compare(&format!("{name}{at}"), gradient);
         }
     }
-    case.compare("dstate0", &dh);
+    compare("dstate0", &dh);
     if !dc.is_empty() {
-        case.compare("dstate1", &dc);
+        compare("dstate1", &dc);
     }
 }

@@ -8,7 +8,7 @@ use crate::simd::{self, Isa, Vector};
 use crate::stats::moments::kernel::{about_first, add_deviation, moments_of_sums};
 
 /// Takes off the mean and divides by the deviation.
-pub(in crate::norm) struct Deviation;
+pub(crate) struct Deviation;
 
 /// The least part that Σ(x − mean)² may be of the squares about the first element: ten of the bits that `f64` has more than
 /// `f32`.

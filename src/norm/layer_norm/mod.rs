@@ -6,7 +6,7 @@
 mod kernel;
 pub mod reference;
 
-pub(super) use kernel::Deviation;
+pub(crate) use kernel::Deviation;
 
 use super::rows::{self, Layout, Weights};
 use super::{Affine, NormGradients, affine};

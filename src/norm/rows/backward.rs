@@ -90,7 +90,7 @@ impl<T: Element, R: Rule> Kernel for Backward<'_, T, R> {
 
 /// What the elements of a row need to know of the whole row: `dx = g · rstd − (x̂ · slope + constant)`, `g = γ · dy`.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::norm) struct RowGradient<T> {
+pub(crate) struct RowGradient<T> {
     pub(in crate::norm) hat: Hat<T>,
     slope: T,
     constant: T,
@@ -99,7 +99,7 @@ pub(in crate::norm) struct RowGradient<T> {
 impl<T: Element> RowGradient<T> {
     /// From Σ g and Σ g · x̂ over `count` elements.
     #[inline(always)]
-    pub(in crate::norm) fn new<R: Rule>(measured: Measured, [sum, along]: [f64; 2], count: usize) -> Self {
+    pub(crate) fn new<R: Rule>(measured: Measured, [sum, along]: [f64; 2], count: usize) -> Self {
         let (rstd, count) = (measured.rstd, count as f64);
         Self {
             hat: Hat::new(measured),
@@ -110,7 +110,7 @@ impl<T: Element> RowGradient<T> {
 
     /// `dx` of elements with normalised values `hat` and gradients `g`.
     #[inline(always)]
-    pub(in crate::norm) fn input<V: Vector<Elem = T>>(&self, g: V, hat: V) -> V {
+    pub(crate) fn input<V: Vector<Elem = T>>(&self, g: V, hat: V) -> V {
         g.mul_sub(g.splat(self.hat.rstd), hat.mul_add(g.splat(self.slope), g.splat(self.constant)))
     }
 }
@@ -136,7 +136,7 @@ const TOGETHER: usize = 4;
 
 /// Σ g and Σ g · x̂ of a row, with g = γ · dy.
 #[inline(always)]
-pub(in crate::norm) fn row_sums<I: Isa, T: Element, R: Rule>(
+pub(crate) fn row_sums<I: Isa, T: Element, R: Rule>(
     isa: I,
     x: &[T],
     dy: &[T],

@@ -5,7 +5,8 @@
 mod backward;
 mod forward;
 
-pub(super) use backward::{Gradients, Layout, RowGradient, backward, reduce, row_sums, sums_of_group};
+pub(super) use backward::{Gradients, Layout, backward, reduce, sums_of_group};
+pub(crate) use backward::{RowGradient, row_sums};
 pub(super) use forward::forward;
 
 use super::Affine;
@@ -13,7 +14,7 @@ use crate::Element;
 use crate::simd::{Isa, Vector};
 
 /// What a norm takes off a row, and what it divides it by.
-pub(super) trait Rule: Send + Sync + 'static {
+pub(crate) trait Rule: Send + Sync + 'static {
     /// Mean (0 where none is taken off) and inverse deviation of a row.
     fn measure<I: Isa, T: Element>(isa: I, x: &[T], eps: f64) -> Measured;
     /// `x̂`.
@@ -24,7 +25,7 @@ pub(super) trait Rule: Send + Sync + 'static {
 
 /// Mean and 1/√(variance + eps) of a row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Measured {
+pub(crate) struct Measured {
     pub(super) mean: f64,
     pub(super) rstd: f64,
 }
@@ -52,7 +53,7 @@ impl<T: Element> Mean<T> {
 
 /// What normalises a row: `x̂ = (x − shift) · rstd + offset`, where the offset has what the shift lost of the mean.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hat<T> {
+pub(crate) struct Hat<T> {
     pub(super) shift: T,
     pub(super) rstd: T,
     pub(super) offset: T,
@@ -60,7 +61,7 @@ pub(super) struct Hat<T> {
 
 impl<T: Element> Hat<T> {
     #[inline(always)]
-    pub(super) fn new(Measured { mean, rstd }: Measured) -> Self {
+    pub(crate) fn new(Measured { mean, rstd }: Measured) -> Self {
         let shift = T::from_f64(mean);
         let lost = mean - shift.to_f64();
         Self { shift, rstd: T::from_f64(rstd), offset: T::from_f64(-lost * rstd) }

@@ -6,13 +6,13 @@
 pub(crate) mod kernel;
 pub mod reference;
 
+use core::ops::Range;
+
 use super::gradients::Terms;
-use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::scratch_len;
-use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
-use super::{
-    Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
-};
+use super::lanes::{Chunk, Steps};
+use super::layer::{Backward, Forward, Layer, Pass};
+use super::sequence::{Biases, Form, Sizes, Walk, part, part_mut, row_block};
+use super::{Direction, PackedRecurrent, SequenceShape, SequenceValues};
 use crate::element::compiled_once;
 use crate::parallel::{self, Rows};
 use crate::shape::check_len;
@@ -41,11 +41,13 @@ pub enum GruReset {
 /// h' = (h − n)·z + n
 /// ```
 ///
+/// The tape has 6 elements a unit, step and sequence, 4 with [`GruReset::Before`], and the initial state, then twice.
+///
 /// With [`GruReset::Before`], `n = tanh(x·W_inᵀ + b_in + (r·h)·W_hnᵀ + b_hn)`.
 ///
 /// # Examples
 /// ```
-/// use steadygrad::recurrent::{Gru, RecurrentWeights, SequenceShape};
+/// use steadygrad::recurrent::{Gru, Layer, RecurrentWeights, SequenceShape};
 ///
 /// let gru = Gru { inputs: 1, hidden: 1, ..Gru::default() };
 /// let shape = SequenceShape { steps: 2, batch: 1 };
@@ -77,91 +79,6 @@ pub struct Gru {
     pub reset: GruReset,
 }
 
-impl Gru {
-    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: 3 · `hidden` rows, in the order
-    /// r, z, n. After a step of the optimizer, [`PackedRecurrent::repack`] takes the new ones.
-    ///
-    /// # Errors
-    /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
-    pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        layer::pack(self, weights)
-    }
-
-    /// Elements of a tape: 6 of each unit, step and sequence, and the initial state; 4 and two states with [`GruReset::Before`].
-    ///
-    /// # Errors
-    /// [`Error::Overflow`] where they do not fit in `usize`.
-    pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        self.tape_elements(shape)
-    }
-
-    /// Elements that `scratch` needs at least.
-    #[must_use]
-    pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, Pass::sizes(self))
-    }
-
-    /// The outputs of all steps, and the final state.
-    ///
-    /// | argument  | elements                                        | access                                        |
-    /// |-----------|-------------------------------------------------|-----------------------------------------------|
-    /// | `x`       | `steps · batch · inputs`                        | read                                          |
-    /// | `weights` | packed                                          | read                                          |
-    /// | `state`   | `batch · hidden`                                | read as the initial, overwritten with the final state |
-    /// | `tape`    | [`tape_len`](Self::tape_len)                    | overwritten, for the backward                 |
-    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)     | overwritten                                   |
-    /// | `y`       | `steps · batch · hidden`                        | overwritten                                   |
-    ///
-    /// A sequence cut in two, the state handed on, has the same bits as the whole, and a batch those of its rows. No steps
-    /// leave the state as it is.
-    ///
-    /// # Errors
-    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
-    /// another layer, [`Error::Overflow`] a product that does not fit in `usize`; then nothing was written.
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn forward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        x: &[T],
-        weights: &PackedRecurrent<T>,
-        state: &mut [T],
-        tape: &mut [T],
-        scratch: &mut [T],
-        y: &mut [T],
-    ) -> Result<(), Error> {
-        layer::forward(self, shape, (x, y), weights, [state, &mut []], (tape, scratch))
-    }
-
-    /// The gradients through time, from those of the outputs and of the final state.
-    ///
-    /// | argument    | elements                                    | access                                                   |
-    /// |-------------|---------------------------------------------|----------------------------------------------------------|
-    /// | `values`    | as its fields say                           | read                                                     |
-    /// | `weights`   | packed                                      | read: those of the forward                               |
-    /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
-    /// | `dstate`    | `batch · hidden`                            | read as the gradient of the final state, overwritten with that of the initial one |
-    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
-    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
-    ///
-    /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn backward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        values: SequenceValues<'_, T>,
-        weights: &PackedRecurrent<T>,
-        tape: &mut [T],
-        dstate: &mut [T],
-        scratch: &mut [T],
-        gradients: RecurrentGradients<'_, T>,
-    ) -> Result<(), Error> {
-        layer::backward(self, shape, values, weights, (tape, scratch), [dstate, &mut []], gradients)
-    }
-}
-
 impl Layer for Gru {
     type State<'a, T: 'a> = &'a mut [T];
 
@@ -184,6 +101,10 @@ impl Pass for Gru {
         self.direction
     }
 
+    fn keeps(&self) -> [bool; 2] {
+        [true, false]
+    }
+
     fn placed(self, inputs: usize, direction: Direction) -> Self {
         Self { inputs, direction, ..self }
     }
@@ -200,76 +121,135 @@ impl Pass for Gru {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [state, _], tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [state, _], mut carry, keep: [keep, _], tape, scratch, y } =
+            pass;
         let (hidden, width) = (self.hidden, GATES * self.hidden);
         let Tape { h0, gates, recurrent, .. } = self.tape(walk.shape, tape);
         h0.copy_from_slice(state);
-        for turn in 0..walk.shape.steps {
-            weights.project_ahead(walk, turn, x, scratch, gates);
-            for part in walk.parts(turn) {
-                let rows = part.rows.len();
-                let gates = part_mut(gates, width, &part.rows);
-                let (h, before) = part.with_before(y, hidden, h0);
-                match self.reset {
-                    GruReset::After => {
-                        let recurrent = part_mut(recurrent, width, &part.rows);
-                        weights.project_step(rows, before, scratch, recurrent);
-                        <T as Compiled>::forward(hidden, gates, recurrent, before, h);
+        let mut next = 0;
+        while next < walk.shape.steps {
+            weights.project_ahead(walk, next, x, scratch, gates);
+            let turns = weights.turns_ahead(walk, next);
+            next = turns.end;
+            if let Some(chunk) = self.chunk(weights, walk, &turns).filter(|_| !keep.is_on()) {
+                let (y, h0) = chunk.with_before(y, hidden, h0);
+                let projection = |data| Steps::new(&chunk, part_mut(data, width, &chunk.rows), width);
+                let steps = (projection(gates), projection(recurrent), Steps::new(&chunk, y, hidden));
+                let lanes = (steps, Rows { data: h0, width: hidden }, carry.reborrow());
+                chunk.run(lanes, |batch, ((mut gates, mut recurrent, mut y), h0, mut carry)| {
+                    for at in 0..chunk.steps {
+                        let ((h, before), recurrent) = (y.with_before(at, h0.data), recurrent.now(at));
+                        weights.project_step(batch, carry.kept(&(0..batch), before), &mut [], recurrent);
+                        <T as Compiled>::forward(hidden, gates.now(at), recurrent, before, h);
                     }
-                    GruReset::Before => {
-                        let reset = part_mut(recurrent, hidden, &part.rows);
-                        weights.add_step(rows, before, scratch, gates);
-                        <T as Compiled>::reset(hidden, gates, before, reset);
-                        weights.add_candidate(rows, reset, scratch, gates);
-                        <T as Compiled>::forward_reset(hidden, gates, before, h);
+                });
+            } else {
+                for turn in turns.clone() {
+                    for part in walk.parts(turn) {
+                        let rows = part.rows.len();
+                        let gates = part_mut(gates, width, &part.rows);
+                        let (h, before) = part.with_before(y, hidden, h0);
+                        let kept = carry.kept(&part.sequences, before);
+                        match self.reset {
+                            GruReset::After => {
+                                let recurrent = part_mut(recurrent, width, &part.rows);
+                                weights.project_step(rows, kept, scratch, recurrent);
+                                <T as Compiled>::forward(hidden, gates, recurrent, before, h);
+                            }
+                            GruReset::Before => {
+                                let reset = part_mut(recurrent, hidden, &part.rows);
+                                weights.add_step(rows, kept, scratch, gates);
+                                <T as Compiled>::reset(hidden, gates, before, reset);
+                                carry.keep(&part.sequences, reset);
+                                weights.add_candidate(rows, reset, scratch, gates);
+                                <T as Compiled>::forward_reset(hidden, gates, before, h);
+                            }
+                        }
                     }
+                    keep.forward(walk, turn, y, h0);
                 }
             }
-            walk.keep_ended(turn, y, hidden, state);
+            turns.for_each(|turn| walk.keep_ended(turn, y, hidden, state));
         }
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients } = pass;
-        let (hidden, width) = (self.hidden, GATES * self.hidden);
+        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, .. } = pass;
+        let Backward { keep: [mut keep, _], mut gradients, .. } = pass;
+        let (hidden, width, SequenceValues { x, y, dy }) = (self.hidden, GATES * self.hidden, values);
         let Tape { h0, gates, recurrent, dreset } = self.tape(walk.shape, tape);
-        for turn in (0..walk.shape.steps).rev() {
-            for rows in walk.parts(turn) {
-                let gates = part_mut(gates, width, &rows.rows);
-                let before = rows.before(values.y, hidden, h0);
-                let (dy, dh) = (part(values.dy, hidden, &rows.rows), part_mut(dh, hidden, &rows.sequences));
-                match self.reset {
-                    GruReset::After => {
-                        let projections = (gates, part_mut(recurrent, width, &rows.rows));
-                        <T as Compiled>::backward(hidden, projections, before, dy, dh);
+        let mut end = walk.shape.steps;
+        while end > 0 {
+            let turns = weights.turns_behind(walk, end);
+            end = turns.start;
+            if let Some(chunk) = self.chunk(weights, walk, &turns).filter(|_| !keep.is_on()) {
+                let projection = |data| Steps::new(&chunk, part_mut(data, width, &chunk.rows), width);
+                let given = |data| Steps::new(&chunk, part(data, hidden, &chunk.rows), hidden);
+                let h0 = Rows { data: chunk.before(y, hidden, h0), width: hidden };
+                let dh = Rows { data: &mut *dh, width: hidden };
+                let steps = ((projection(gates), projection(recurrent)), (given(y), given(dy)));
+                let lanes = (steps, (h0, dh), buffers.carry.reborrow());
+                chunk.run(lanes, |batch, (((mut gates, mut recurrent), (y, dy)), (h0, dh), mut carry)| {
+                    for at in (0..chunk.steps).rev() {
+                        let (gates, recurrent) = (gates.now(at), recurrent.now(at));
+                        let before = y.before(at, h0.data);
+                        <T as Compiled>::backward(hidden, (gates, recurrent), before, dy.rows(at), dh.data);
+                        carry.add_step_backward(weights, (batch, recurrent), &mut [], dh.data);
                     }
-                    GruReset::Before => {
-                        let dreset = &mut dreset[..rows.rows.len() * hidden];
-                        <T as Compiled>::candidate_backward(hidden, gates, before, dy, dh);
-                        weights.candidate_backward(rows.rows.len(), gates, buffers.scratch, dreset);
-                        <T as Compiled>::reset_backward(hidden, gates, before, dreset, dh);
+                });
+            } else {
+                for turn in turns.rev() {
+                    for rows in walk.parts(turn) {
+                        let gates = part_mut(gates, width, &rows.rows);
+                        let before = rows.before(y, hidden, h0);
+                        let dh = part_mut(dh, hidden, &rows.sequences);
+                        let dy = keep.backward(&rows, part(dy, hidden, &rows.rows), dh);
+                        match self.reset {
+                            GruReset::After => {
+                                let projections = (gates, part_mut(recurrent, width, &rows.rows));
+                                <T as Compiled>::backward(hidden, projections, before, dy, dh);
+                            }
+                            GruReset::Before => {
+                                let (rows, dreset) =
+                                    (&rows.sequences, &mut dreset[..rows.rows.len() * hidden]);
+                                <T as Compiled>::candidate_backward(hidden, gates, before, dy, dh);
+                                weights.candidate_backward(rows.len(), gates, buffers.scratch, dreset);
+                                buffers.carry.keep(rows, dreset);
+                                <T as Compiled>::reset_backward(hidden, gates, before, dreset, dh);
+                            }
+                        }
                     }
+                    let rows = walk.rows(turn);
+                    let dgates = match self.reset {
+                        GruReset::After => part(recurrent, width, &rows),
+                        GruReset::Before => part(gates, width, &rows),
+                    };
+                    let dh = &mut dh[..rows.len() * hidden];
+                    buffers.carry.add_step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
+                    keep.add_kept(rows.len(), dh);
                 }
             }
-            let rows = walk.rows(turn);
-            let dgates = match self.reset {
-                GruReset::After => part(recurrent, width, &rows),
-                GruReset::Before => part(gates, width, &rows),
-            };
-            let dh = &mut dh[..rows.len() * hidden];
-            weights.step_backward(rows.len(), dgates, T::one(), buffers.scratch, dh);
             let (dgates, candidate): (&[T], &[T]) = match self.reset {
                 GruReset::After => (recurrent, &[]),
                 GruReset::Before => (gates, recurrent),
             };
-            let SequenceValues { x, y, .. } = values;
             let terms = Terms { x, y, h0, input: gates, recurrent: dgates, candidate };
-            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
+            weights.gradients_behind(walk, end, terms, &mut buffers, &mut gradients);
         }
     }
 }
 
 impl Gru {
+    /// [`PackedRecurrent::chunk`] of the cell whose step is one product.
+    fn chunk<T: Element>(
+        &self,
+        weights: &PackedRecurrent<T>,
+        walk: Walk<'_>,
+        turns: &Range<usize>,
+    ) -> Option<Chunk> {
+        weights.chunk(walk, turns.clone()).filter(|_| self.reset == GruReset::After)
+    }
+
     fn tape<'a, T>(&self, shape: SequenceShape, tape: &'a mut [T]) -> Tape<'a, T> {
         let width = shape.batch * self.hidden;
         let (h0, rest) = tape.split_at_mut(width);

@@ -4,11 +4,11 @@ use super::LstmVariant;
 use crate::Element;
 use crate::math::Elementary;
 use crate::parallel::Rows;
-use crate::simd::{self, Isa, Kernel, Vector};
+use crate::simd::{self, InOut, Isa, Kernel, Vector};
 
 /// Parts of `hidden` elements.
 #[inline(always)]
-fn split<T, const N: usize>(row: &mut [T], hidden: usize) -> [&mut [T]; N] {
+pub(crate) fn split<T, const N: usize>(row: &mut [T], hidden: usize) -> [&mut [T]; N] {
     let mut parts = row.chunks_exact_mut(hidden);
     core::array::from_fn(|_| parts.next().unwrap_or_default())
 }
@@ -22,7 +22,7 @@ fn peepholes<T>(peephole: &[T], hidden: usize) -> [&[T]; 3] {
 
 /// `y(1 − y)`: the derivative of y = σ(a).
 #[inline(always)]
-fn through<V: Vector>(y: V) -> V {
+pub(crate) fn through<V: Vector>(y: V) -> V {
     y.neg_mul_add(y, y)
 }
 
@@ -215,23 +215,59 @@ fn backward_coupled<I: Isa, T: Element>(isa: I, given: [&[T]; 4], [i, g, o]: [&m
     );
 }
 
-/// `to = a + b`.
-pub(super) struct Sum<'a, T> {
-    pub(super) a: &'a [T],
-    pub(super) b: &'a [T],
-    pub(super) to: &'a mut [T],
+/// The new cells of activated gates, without peepholes.
+pub(super) struct NewCells<'a, T> {
+    pub(super) variant: LstmVariant,
+    pub(super) gates: Rows<&'a [T]>,
+    pub(super) before: Rows<&'a [T]>,
+    pub(super) to: Rows<&'a mut [T]>,
 }
 
-impl<T: Element> Kernel for Sum<'_, T> {
+impl<T: Element> Kernel for NewCells<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        simd::zip(
+        let (hidden, variant) = (self.to.width, self.variant);
+        let cells = self.before.data.chunks_exact(hidden).zip(self.to.data.chunks_exact_mut(hidden));
+        for (gates, (before, to)) in self.gates.data.chunks_exact(variant.gates() * hidden).zip(cells) {
+            let (i, rest) = gates.split_at(hidden);
+            if variant == LstmVariant::Coupled {
+                simd::zip(
+                    isa,
+                    [before, i, &rest[..hidden]],
+                    [to],
+                    #[inline(always)]
+                    |[before, i, g]: [T::Vector<I>; 3], _| [i.mul_add(g - before, before)],
+                );
+            } else {
+                simd::zip(
+                    isa,
+                    [before, i, &rest[..hidden], &rest[hidden..2 * hidden]],
+                    [to],
+                    #[inline(always)]
+                    |[before, i, f, g]: [T::Vector<I>; 4], _| [f.mul_add(before, i * g)],
+                );
+            }
+        }
+    }
+}
+
+/// `to += a`.
+pub(super) struct Add<'a, T> {
+    pub(super) a: &'a [T],
+    pub(super) to: InOut<'a, T>,
+}
+
+impl<T: Element> Kernel for Add<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        simd::map2(
             isa,
-            [self.a, self.b],
-            [self.to],
+            self.a,
+            self.to,
             #[inline(always)]
-            |[a, b]: [T::Vector<I>; 2], _| [a + b],
+            |a: T::Vector<I>, to| to + a,
         );
     }
 }

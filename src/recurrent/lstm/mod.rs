@@ -7,17 +7,20 @@
 pub(crate) mod kernel;
 pub mod reference;
 
+use core::ops::Range;
+
+use super::carry::Carry;
 use super::gradients::Terms;
-use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::{add_outer, scratch_len};
+use super::lanes::Steps;
+use super::layer::{Backward, Forward, Layer, Pass};
+use super::packed::add_outer;
 use super::sequence::{Biases, Form, Sizes, part, part_mut, row_block};
-use super::{
-    Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
-};
+use super::zoneout::Keep;
+use super::{Direction, PackedRecurrent, SequenceShape, SequenceValues};
 use crate::element::compiled_once;
 use crate::parallel::{self, Rows};
 use crate::shape::check_len;
-use crate::simd::{self, Active};
+use crate::simd::{self, Active, InOut};
 use crate::{Element, Error, linear};
 
 /// Which gates a cell has, and what they see.
@@ -59,11 +62,12 @@ pub struct LstmState<'a, T> {
 /// h' = σ(o)·tanh(c')             with a projection h' = (σ(o)·tanh(c'))·W_hrᵀ
 /// ```
 ///
-/// Where the tables say `hidden` of h, y or `W_hh`, it is the features of the projection, if there is one.
+/// The tape has 5 elements a unit, step and sequence, 4 where gates are coupled, and the initial state; a projection adds one a
+/// unit and one a feature of its own, and two units a sequence.
 ///
 /// # Examples
 /// ```
-/// use steadygrad::recurrent::{Lstm, LstmState, RecurrentWeights, SequenceShape};
+/// use steadygrad::recurrent::{Layer, Lstm, LstmState, RecurrentWeights, SequenceShape};
 ///
 /// let lstm = Lstm { inputs: 1, hidden: 1, ..Lstm::default() };
 /// let shape = SequenceShape { steps: 3, batch: 1 };
@@ -99,92 +103,6 @@ pub struct Lstm {
     pub variant: LstmVariant,
 }
 
-impl Lstm {
-    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them: a row a unit of each gate, in
-    /// the order i, f, g, o. After a step of the optimizer, [`PackedRecurrent::repack`] takes the new ones.
-    ///
-    /// # Errors
-    /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
-    pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        layer::pack(self, weights)
-    }
-
-    /// Elements of a tape: 5 of each unit, step and sequence, and the initial state; 4 where gates are coupled. A projection
-    /// adds one and as many as its features.
-    ///
-    /// # Errors
-    /// [`Error::Overflow`] where they do not fit in `usize`.
-    pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        self.tape_elements(shape)
-    }
-
-    /// Elements that `scratch` needs at least.
-    #[must_use]
-    pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, Pass::sizes(self))
-    }
-
-    /// The outputs of all steps, and the final state.
-    ///
-    /// | argument  | elements                                        | access                                        |
-    /// |-----------|-------------------------------------------------|-----------------------------------------------|
-    /// | `x`       | `steps · batch · inputs`                        | read                                          |
-    /// | `weights` | packed                                          | read                                          |
-    /// | `state`   | `batch · hidden` each                           | read as the initial, overwritten with the final state |
-    /// | `tape`    | [`tape_len`](Self::tape_len)                    | overwritten, for the backward                 |
-    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)     | overwritten                                   |
-    /// | `y`       | `steps · batch · hidden`                        | overwritten                                   |
-    ///
-    /// A sequence cut in two, the state handed on, has the same bits as the whole, and a batch those of its rows. No steps
-    /// leave the state as it is.
-    ///
-    /// # Errors
-    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
-    /// another layer, [`Error::Overflow`] a product that does not fit in `usize`; then nothing was written.
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn forward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        x: &[T],
-        weights: &PackedRecurrent<T>,
-        state: LstmState<'_, T>,
-        tape: &mut [T],
-        scratch: &mut [T],
-        y: &mut [T],
-    ) -> Result<(), Error> {
-        layer::forward(self, shape, (x, y), weights, [state.h, state.c], (tape, scratch))
-    }
-
-    /// The gradients through time, from those of the outputs and of the final state.
-    ///
-    /// | argument    | elements                                    | access                                                   |
-    /// |-------------|---------------------------------------------|----------------------------------------------------------|
-    /// | `values`    | as its fields say                           | read                                                     |
-    /// | `weights`   | packed                                      | read: those of the forward                               |
-    /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
-    /// | `dstate`    | `batch · hidden` each                       | read as the gradient of the final state, overwritten with that of the initial one |
-    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
-    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
-    ///
-    /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn backward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        values: SequenceValues<'_, T>,
-        weights: &PackedRecurrent<T>,
-        tape: &mut [T],
-        dstate: LstmState<'_, T>,
-        scratch: &mut [T],
-        gradients: RecurrentGradients<'_, T>,
-    ) -> Result<(), Error> {
-        layer::backward(self, shape, values, weights, (tape, scratch), [dstate.h, dstate.c], gradients)
-    }
-}
-
 impl Layer for Lstm {
     type State<'a, T: 'a> = LstmState<'a, T>;
 
@@ -218,6 +136,11 @@ impl Pass for Lstm {
         Some(if self.variant == LstmVariant::Coupled { (0, -1.0) } else { (1, 1.0) })
     }
 
+    fn keeps(&self) -> [bool; 2] {
+        // What o saw through its peephole is not kept.
+        [true, self.variant != LstmVariant::Peephole]
+    }
+
     fn placed(self, inputs: usize, direction: Direction) -> Self {
         Self { inputs, direction, ..self }
     }
@@ -233,63 +156,116 @@ impl Pass for Lstm {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [h, c], tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [h, c], mut carry, keep, tape, scratch, y } = pass;
+        let one_thread_a_sequence = self.projection.is_none() && !keep.iter().any(Keep::is_on);
         let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
-        let (cell, width) = (self.gates(), Pass::sizes(self).width());
+        let width = Pass::sizes(self).width();
         let Tape { h0, c0, gates, cells, units, .. } = self.tape(walk.shape, tape);
         h0.copy_from_slice(h);
         c0.copy_from_slice(c);
-        for turn in 0..walk.shape.steps {
-            weights.project_ahead(walk, turn, x, scratch, gates);
-            for part in walk.parts(turn) {
-                let gates = part_mut(gates, width, &part.rows);
-                let (h, h_before) = part.with_before(y, outputs, h0);
-                let (c, c_before) = part.with_before(cells, hidden, c0);
-                weights.add_step(part.rows.len(), h_before, scratch, gates);
-                let peephole = &weights.peephole;
-                if self.projection.is_some() {
-                    let units = part_mut(units, hidden, &part.rows);
-                    <T as Compiled>::forward(cell, peephole, gates, c_before, c, units);
-                    weights.project_output(part.rows.len(), units, scratch, h);
-                } else {
-                    <T as Compiled>::forward(cell, peephole, gates, c_before, c, h);
+        let mut next = 0;
+        while next < walk.shape.steps {
+            weights.project_ahead(walk, next, x, scratch, gates);
+            let turns = weights.turns_ahead(walk, next);
+            next = turns.end;
+            if let Some(chunk) = weights.chunk(walk, turns.clone()).filter(|_| one_thread_a_sequence) {
+                let (y, h0) = chunk.with_before(y, outputs, h0);
+                let (cells, c0) = chunk.with_before(cells, hidden, c0);
+                let gates = Steps::new(&chunk, part_mut(gates, width, &chunk.rows), width);
+                let steps = (gates, Steps::new(&chunk, y, outputs), Steps::new(&chunk, cells, hidden));
+                let before = (Rows { data: h0, width: outputs }, Rows { data: c0, width: hidden });
+                chunk.run((steps, before, carry.reborrow()), |batch, lane| {
+                    let ((mut gates, mut y, mut cells), (h0, c0), mut carry) = lane;
+                    for at in 0..chunk.steps {
+                        let (h, c) = (y.with_before(at, h0.data), cells.with_before(at, c0.data));
+                        let step = Step { gates: gates.now(at), h, c, units: &mut [] };
+                        self.step(weights, &mut carry, &(0..batch), step, &mut []);
+                    }
+                });
+            } else {
+                for turn in turns.clone() {
+                    for rows in walk.parts(turn) {
+                        let h = rows.with_before(y, outputs, h0);
+                        let c = rows.with_before(cells, hidden, c0);
+                        let units = units.get_mut(rows.rows.start * hidden..).unwrap_or_default();
+                        let step = Step { gates: part_mut(gates, width, &rows.rows), h, c, units };
+                        self.step(weights, &mut carry, &rows.sequences, step, scratch);
+                    }
+                    keep[0].forward(walk, turn, y, h0);
+                    keep[1].forward(walk, turn, cells, c0);
                 }
             }
-            walk.keep_ended(turn, y, outputs, h);
-            walk.keep_ended(turn, cells, hidden, c);
+            for turn in turns {
+                walk.keep_ended(turn, y, outputs, h);
+                walk.keep_ended(turn, cells, hidden, c);
+            }
         }
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, dc], mut buffers, mut gradients } = pass;
+        let Backward { walk, values, weights, tape, dstate: [dh, dc], mut buffers, .. } = pass;
+        let Backward { keep: [mut keep_h, mut keep_c], new_cells, mut gradients, .. } = pass;
+        let one_thread_a_sequence = self.projection.is_none() && !keep_h.is_on() && !keep_c.is_on();
         let (hidden, Sizes { outputs, .. }) = (self.hidden, Pass::sizes(self));
         let (cell, width) = (self.gates(), Pass::sizes(self).width());
+        let (peephole, SequenceValues { x, y, .. }) = (&weights.peephole, values);
         let Tape { h0, c0, gates, cells, units, dprojected, dunits, zeros } = self.tape(walk.shape, tape);
         zeros.fill(T::zero());
-        for turn in (0..walk.shape.steps).rev() {
-            for rows in walk.parts(turn) {
-                let gates = part_mut(gates, width, &rows.rows);
-                let cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
-                let dc = part_mut(dc, hidden, &rows.sequences);
-                let (dy, dh) = (part(values.dy, outputs, &rows.rows), part(dh, outputs, &rows.sequences));
-                let peephole = &weights.peephole;
-                if self.projection.is_some() {
-                    let dprojected = part_mut(dprojected, outputs, &rows.rows);
-                    <T as Compiled>::sum(dy, dh, dprojected);
-                    let len = rows.rows.len() * hidden;
-                    let (dunits, zeros) = (&mut dunits[..len], &zeros[..len]);
-                    weights.output_backward(rows.rows.len(), dprojected, buffers.scratch, dunits);
-                    <T as Compiled>::backward(cell, peephole, gates, cells, (dunits, zeros), dc);
-                } else {
-                    <T as Compiled>::backward(cell, peephole, gates, cells, (dy, dh), dc);
+        let mut end = walk.shape.steps;
+        while end > 0 {
+            let turns = weights.turns_behind(walk, end);
+            end = turns.start;
+            if let Some(chunk) = weights.chunk(walk, turns.clone()).filter(|_| one_thread_a_sequence) {
+                let gates = Steps::new(&chunk, part_mut(gates, width, &chunk.rows), width);
+                let dy = Steps::new(&chunk, part(values.dy, outputs, &chunk.rows), outputs);
+                let now = Steps::new(&chunk, part(cells, hidden, &chunk.rows), hidden);
+                let c0 = Rows { data: chunk.before(cells, hidden, c0), width: hidden };
+                let dstate =
+                    (Rows { data: &mut *dh, width: outputs }, Rows { data: &mut *dc, width: hidden });
+                let lanes = ((gates, dy, now), (c0, dstate), buffers.carry.reborrow());
+                chunk.run(lanes, |batch, ((mut gates, dy, cells), (c0, (dh, dc)), carry)| {
+                    for at in (0..chunk.steps).rev() {
+                        let (gates, c) = (gates.now(at), (cells.before(at, c0.data), cells.rows(at)));
+                        let dy = (dy.rows(at), &*dh.data);
+                        <T as Compiled>::backward(cell, peephole, gates, c, dy, dc.data);
+                        carry.step_backward(weights, (batch, gates), &mut [], dh.data);
+                    }
+                });
+            } else {
+                for turn in turns.rev() {
+                    for rows in walk.parts(turn) {
+                        let gates = part_mut(gates, width, &rows.rows);
+                        let mut cells = (rows.before(cells, hidden, c0), part(cells, hidden, &rows.rows));
+                        let dc = part_mut(dc, hidden, &rows.sequences);
+                        if keep_c.is_on() {
+                            let new = &mut new_cells[..dc.len()];
+                            <T as Compiled>::new_cells(cell, gates, cells.0, new);
+                            cells.1 = new;
+                            let none = keep_c.zeros;
+                            keep_c.backward(&rows, &none[..dc.len()], dc);
+                        }
+                        let dh = part_mut(dh, outputs, &rows.sequences);
+                        let dy = keep_h.backward(&rows, part(values.dy, outputs, &rows.rows), dh);
+                        if self.projection.is_some() {
+                            let dprojected = part_mut(dprojected, outputs, &rows.rows);
+                            <T as Compiled>::add(dy, InOut::new(dh, dprojected));
+                            let len = rows.rows.len() * hidden;
+                            let (dunits, zeros) = (&mut dunits[..len], &zeros[..len]);
+                            weights.output_backward(rows.rows.len(), dprojected, buffers.scratch, dunits);
+                            <T as Compiled>::backward(cell, peephole, gates, cells, (dunits, zeros), dc);
+                        } else {
+                            <T as Compiled>::backward(cell, peephole, gates, cells, (dy, dh), dc);
+                        }
+                    }
+                    let rows = walk.rows(turn);
+                    let (dgates, dh) = (part(gates, width, &rows), &mut dh[..rows.len() * outputs]);
+                    buffers.carry.step_backward(weights, (rows.len(), dgates), buffers.scratch, dh);
+                    keep_h.add_kept(rows.len(), dh);
+                    keep_c.add_kept(rows.len(), dc);
                 }
             }
-            let rows = walk.rows(turn);
-            let (dgates, dh) = (part(gates, width, &rows), &mut dh[..rows.len() * outputs]);
-            weights.step_backward(rows.len(), dgates, T::zero(), buffers.scratch, dh);
-            let SequenceValues { x, y, .. } = values;
             let terms = Terms { x, y, h0, input: gates, recurrent: gates, candidate: &[] };
-            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
+            weights.gradients_behind(walk, end, terms, &mut buffers, &mut gradients);
         }
         let all = 0..walk.len();
         if let Some(dw) = gradients.projection.take().filter(|_| self.projection.is_some()) {
@@ -311,7 +287,38 @@ impl Pass for Lstm {
     }
 }
 
+/// What a step of some sequences reads and writes.
+struct Step<'a, T> {
+    gates: &'a mut [T],
+    /// The output, and that before.
+    h: (&'a mut [T], &'a [T]),
+    /// The cell, and that before.
+    c: (&'a mut [T], &'a [T]),
+    /// What is projected, and what comes after it.
+    units: &'a mut [T],
+}
+
 impl Lstm {
+    /// A step of `sequences`, whose input was projected.
+    fn step<T: Element>(
+        &self,
+        weights: &PackedRecurrent<T>,
+        carry: &mut Carry<'_, T>,
+        sequences: &Range<usize>,
+        Step { gates, h: (h, h_before), c: (c, c_before), units }: Step<'_, T>,
+        scratch: &mut [T],
+    ) {
+        let (cell, batch, peephole) = (self.gates(), sequences.len(), &weights.peephole);
+        weights.add_step(batch, carry.kept(sequences, h_before), scratch, gates);
+        if self.projection.is_some() {
+            let units = &mut units[..batch * self.hidden];
+            <T as Compiled>::forward(cell, peephole, gates, c_before, c, units);
+            weights.project_output(batch, units, scratch, h);
+        } else {
+            <T as Compiled>::forward(cell, peephole, gates, c_before, c, h);
+        }
+    }
+
     fn gates(&self) -> LstmGates {
         LstmGates { hidden: self.hidden, variant: self.variant }
     }
@@ -464,7 +471,8 @@ compiled_once! {
         dh: (&[Self], &[Self]),
         dc: &mut [Self],
     ) = backward_all;
-    fn sum(a: &[Self], b: &[Self], to: &mut [Self]) = sum_all;
+    fn add(a: &[Self], to: InOut<'_, Self>) = add_all;
+    fn new_cells(op: LstmGates, gates: &[Self], before: &[Self], to: &mut [Self]) = new_cells_all;
     fn seen(hidden: usize, gates: &mut [Self], cells: (&[Self], &[Self])) = seen_all;
 }
 
@@ -502,10 +510,24 @@ fn backward_all<T: Element>(
     });
 }
 
-fn sum_all<T: Element>(a: &[T], b: &[T], to: &mut [T]) {
+fn add_all<T: Element>(a: &[T], to: InOut<'_, T>) {
     let active = Active::current();
-    parallel::for_each((a, b, to), parallel::PARALLEL_BLOCK, |(a, b, to)| {
-        simd::dispatch(active, kernel::Sum { a, b, to });
+    parallel::for_each((a, to), parallel::PARALLEL_BLOCK, |(a, to)| {
+        simd::dispatch(active, kernel::Add { a, to });
+    });
+}
+
+fn new_cells_all<T: Element>(
+    LstmGates { hidden, variant }: LstmGates,
+    gates: &[T],
+    before: &[T],
+    to: &mut [T],
+) {
+    let active = Active::current();
+    let cells = (Rows { data: before, width: hidden }, Rows { data: to, width: hidden });
+    let rows = (Rows { data: gates, width: variant.gates() * hidden }, cells);
+    parallel::for_each(rows, row_block(hidden), |(gates, (before, to))| {
+        simd::dispatch(active, kernel::NewCells { variant, gates, before, to });
     });
 }
 

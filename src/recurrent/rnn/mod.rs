@@ -8,15 +8,13 @@ pub(crate) mod kernel;
 pub mod reference;
 
 use super::gradients::Terms;
-use super::layer::{self, Backward, Forward, Layer, Pass};
-use super::packed::scratch_len;
+use super::lanes::Steps;
+use super::layer::{Backward, Forward, Layer, Pass};
 use super::sequence::{Biases, Form, Sizes, part, part_mut};
-use super::{
-    Direction, PackedRecurrent, RecurrentGradients, RecurrentWeights, SequenceShape, SequenceValues,
-};
+use super::{Direction, SequenceShape, SequenceValues};
 use crate::activation;
 use crate::element::compiled_once;
-use crate::parallel::{self, PARALLEL_BLOCK};
+use crate::parallel::{self, PARALLEL_BLOCK, Rows};
 use crate::simd::{self, Active, InOut};
 use crate::{Activation, Element, Error};
 
@@ -36,9 +34,11 @@ pub enum RnnActivation {
 /// h' = f(x·W_ihᵀ + b_ih + h·W_hhᵀ + b_hh)
 /// ```
 ///
+/// The tape has one element a unit, step and sequence, and the initial state.
+///
 /// # Examples
 /// ```
-/// use steadygrad::recurrent::{RecurrentWeights, Rnn, RnnActivation, SequenceShape};
+/// use steadygrad::recurrent::{Layer, RecurrentWeights, Rnn, RnnActivation, SequenceShape};
 ///
 /// let rnn = Rnn { inputs: 1, hidden: 1, activation: RnnActivation::Relu, ..Rnn::default() };
 /// let shape = SequenceShape { steps: 3, batch: 1 };
@@ -67,91 +67,6 @@ pub struct Rnn {
     pub activation: RnnActivation,
     /// Which way it goes through the sequence; [`Direction::Forward`] by default.
     pub direction: Direction,
-}
-
-impl Rnn {
-    /// The weights as [`forward`](Self::forward) and [`backward`](Self::backward) take them. After a step of the optimizer,
-    /// [`PackedRecurrent::repack`] takes the new ones.
-    ///
-    /// # Errors
-    /// [`Error::Length`] where a slice does not fit the layer, [`Error::Overflow`] where its length does not fit in `usize`.
-    pub fn pack<T: Element>(&self, weights: RecurrentWeights<'_, T>) -> Result<PackedRecurrent<T>, Error> {
-        layer::pack(self, weights)
-    }
-
-    /// Elements of a tape: one of each unit, step and sequence, and the initial state.
-    ///
-    /// # Errors
-    /// [`Error::Overflow`] where they do not fit in `usize`.
-    pub fn tape_len(&self, shape: SequenceShape) -> Result<usize, Error> {
-        self.tape_elements(shape)
-    }
-
-    /// Elements that `scratch` needs at least.
-    #[must_use]
-    pub fn scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
-        scratch_len::<T>(shape, Pass::sizes(self))
-    }
-
-    /// The outputs of all steps, and the final state.
-    ///
-    /// | argument  | elements                                        | access                                        |
-    /// |-----------|-------------------------------------------------|-----------------------------------------------|
-    /// | `x`       | `steps · batch · inputs`                        | read                                          |
-    /// | `weights` | packed                                          | read                                          |
-    /// | `state`   | `batch · hidden`                                | read as the initial, overwritten with the final state |
-    /// | `tape`    | [`tape_len`](Self::tape_len)                    | its initial state overwritten, for the backward |
-    /// | `scratch` | at least [`scratch_len`](Self::scratch_len)     | overwritten                                   |
-    /// | `y`       | `steps · batch · hidden`                        | overwritten                                   |
-    ///
-    /// A sequence cut in two, the state handed on, has the same bits as the whole, and a batch those of its rows. No steps
-    /// leave the state as it is.
-    ///
-    /// # Errors
-    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
-    /// another layer, [`Error::Overflow`] a product that does not fit in `usize`; then nothing was written.
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn forward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        x: &[T],
-        weights: &PackedRecurrent<T>,
-        state: &mut [T],
-        tape: &mut [T],
-        scratch: &mut [T],
-        y: &mut [T],
-    ) -> Result<(), Error> {
-        layer::forward(self, shape, (x, y), weights, [state, &mut []], (tape, scratch))
-    }
-
-    /// The gradients through time, from those of the outputs and of the final state.
-    ///
-    /// | argument    | elements                                    | access                                                   |
-    /// |-------------|---------------------------------------------|----------------------------------------------------------|
-    /// | `values`    | as its fields say                           | read                                                     |
-    /// | `weights`   | packed                                      | read: those of the forward                               |
-    /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
-    /// | `dstate`    | `batch · hidden`                            | read as the gradient of the final state, overwritten with that of the initial one |
-    /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
-    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
-    ///
-    /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
-    pub fn backward<T: Element>(
-        &self,
-        shape: SequenceShape,
-        values: SequenceValues<'_, T>,
-        weights: &PackedRecurrent<T>,
-        tape: &mut [T],
-        dstate: &mut [T],
-        scratch: &mut [T],
-        gradients: RecurrentGradients<'_, T>,
-    ) -> Result<(), Error> {
-        layer::backward(self, shape, values, weights, (tape, scratch), [dstate, &mut []], gradients)
-    }
 }
 
 impl Layer for Rnn {
@@ -189,34 +104,68 @@ impl Pass for Rnn {
     }
 
     fn forward_pass<T: Element>(&self, pass: Forward<'_, T>) {
-        let Forward { walk, x, weights, state: [state, _], tape, scratch, y } = pass;
+        let Forward { walk, x, weights, state: [state, _], mut carry, tape, scratch, y, .. } = pass;
         let hidden = self.hidden;
         let (h0, _) = tape.split_at_mut(state.len());
         h0.copy_from_slice(state);
-        for turn in 0..walk.shape.steps {
-            weights.project_ahead(walk, turn, x, scratch, y);
-            for part in walk.parts(turn) {
-                let (h, before) = part.with_before(y, hidden, h0);
-                weights.add_step(part.rows.len(), before, scratch, h);
-                <T as Compiled>::forward(self.activation, h);
+        let mut next = 0;
+        while next < walk.shape.steps {
+            weights.project_ahead(walk, next, x, scratch, y);
+            let turns = weights.turns_ahead(walk, next);
+            next = turns.end;
+            if let Some(chunk) = weights.chunk(walk, turns.clone()) {
+                let (y, h0) = chunk.with_before(y, hidden, h0);
+                let lanes =
+                    (Steps::new(&chunk, y, hidden), Rows { data: h0, width: hidden }, carry.reborrow());
+                chunk.run(lanes, |batch, (mut y, h0, mut carry)| {
+                    for at in 0..chunk.steps {
+                        let (h, before) = y.with_before(at, h0.data);
+                        weights.add_step(batch, carry.kept(&(0..batch), before), &mut [], h);
+                        <T as Compiled>::forward(self.activation, h);
+                    }
+                });
+            } else {
+                for part in turns.clone().flat_map(|turn| walk.parts(turn)) {
+                    let (h, before) = part.with_before(y, hidden, h0);
+                    let kept = carry.kept(&part.sequences, before);
+                    weights.add_step(part.rows.len(), kept, scratch, h);
+                    <T as Compiled>::forward(self.activation, h);
+                }
             }
-            walk.keep_ended(turn, y, hidden, state);
+            turns.for_each(|turn| walk.keep_ended(turn, y, hidden, state));
         }
     }
 
     fn backward_pass<T: Element>(&self, pass: Backward<'_, T>) {
-        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients } = pass;
-        let hidden = self.hidden;
+        let Backward { walk, values, weights, tape, dstate: [dh, _], mut buffers, mut gradients, .. } = pass;
+        let (hidden, SequenceValues { x, y, dy }) = (self.hidden, values);
         let (h0, sums) = tape.split_at_mut(dh.len());
-        for turn in (0..walk.shape.steps).rev() {
-            let rows = walk.rows(turn);
-            let (h, dy) = (part(values.y, hidden, &rows), part(values.dy, hidden, &rows));
-            let (da, dh) = (part_mut(sums, hidden, &rows), &mut dh[..rows.len() * hidden]);
-            <T as Compiled>::backward(self.activation, h, (dy, dh), da);
-            weights.step_backward(rows.len(), da, T::zero(), buffers.scratch, dh);
-            let SequenceValues { x, y, .. } = values;
+        let mut end = walk.shape.steps;
+        while end > 0 {
+            let turns = weights.turns_behind(walk, end);
+            end = turns.start;
+            if let Some(chunk) = weights.chunk(walk, turns.clone()) {
+                let given = |data| Steps::new(&chunk, part(data, hidden, &chunk.rows), hidden);
+                let sums = Steps::new(&chunk, part_mut(sums, hidden, &chunk.rows), hidden);
+                let dh = Rows { data: &mut *dh, width: hidden };
+                let lanes = ((sums, given(y), given(dy)), dh, buffers.carry.reborrow());
+                chunk.run(lanes, |batch, ((mut sums, y, dy), dh, carry)| {
+                    for at in (0..chunk.steps).rev() {
+                        let da = sums.now(at);
+                        <T as Compiled>::backward(self.activation, y.rows(at), (dy.rows(at), dh.data), da);
+                        carry.step_backward(weights, (batch, da), &mut [], dh.data);
+                    }
+                });
+            } else {
+                for rows in turns.rev().map(|turn| walk.rows(turn)) {
+                    let (h, dy) = (part(y, hidden, &rows), part(dy, hidden, &rows));
+                    let (da, dh) = (part_mut(sums, hidden, &rows), &mut dh[..rows.len() * hidden]);
+                    <T as Compiled>::backward(self.activation, h, (dy, dh), da);
+                    buffers.carry.step_backward(weights, (rows.len(), da), buffers.scratch, dh);
+                }
+            }
             let terms = Terms { x, y, h0, input: sums, recurrent: sums, candidate: &[] };
-            weights.gradients_behind(walk, turn, terms, &mut buffers, &mut gradients);
+            weights.gradients_behind(walk, end, terms, &mut buffers, &mut gradients);
         }
     }
 }

@@ -308,14 +308,22 @@ pub struct Drawn {
     p: f64,
     shape: MaskShape,
     stream: Philox,
+    /// Number of the first draw.
+    first: u64,
     elements: usize,
 }
 
 impl Drawn {
     fn new(p: f64, shape: MaskShape, stream: Philox) -> Result<Self, Error> {
         check_range("p", "in [0, 1]", (0.0..=1.0).contains(&p))?;
-        Ok(Self { p, shape, stream, elements: shape.elements_in_all()? })
+        Ok(Self { p, shape, stream, first: 0, elements: shape.elements_in_all()? })
     }
+}
+
+/// [`Dropout`] with a draw an element, of which the first has number `first`; `p` was checked.
+pub(crate) fn drop_elements<T: Element>(p: f64, stream: Philox, first: u64, data: InOut<'_, T>) {
+    let (shape, elements) = (MaskShape::elements(data.len()), data.len());
+    <T as Compiled>::product(Drawn { p, shape, stream, first, elements }, Dropout { p }.factor(), data);
 }
 
 compiled_once! {
@@ -341,8 +349,9 @@ fn apply<T: Element, R: kernel::Rule<T>>(mask: Drawn, kept: T, rule: R, data: In
         return;
     }
     let (active, event) = (Active::current(), Event::new(mask.p));
-    let Drawn { stream, shape: MaskShape { repeats, units, inner, .. }, .. } = mask;
+    let Drawn { stream, first: start, shape: MaskShape { repeats, units, inner, .. }, .. } = mask;
     let run = |first: u64, units: usize, data: InOut<'_, T>| {
+        let first = start.wrapping_add(first);
         simd::dispatch(active, kernel::Apply { stream, event, kept, rule, first, units, inner, data });
     };
     if repeats == 1 {
