@@ -328,12 +328,21 @@ pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize>(
     f: impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
 ) {
     assert_eq!(tiles[0].width, out.cols());
-    for row in 0..out.rows() {
+    let Tile { start, rows: count, width, stride, .. } = Tile::of(&out);
+    // Rows with gaps are taken from the last on, which the sums have read last and which is in cache most likely: a
+    // backward of 256x1024 takes 0.87 of the time. Without gaps memory is faster upwards: downwards would take 1.12.
+    let downwards = width < stride;
+    for row in 0..count {
+        let (row, ahead) = if downwards {
+            (count - 1 - row, count.wrapping_sub(1 + row + AHEAD))
+        } else {
+            (row, row + AHEAD)
+        };
         let rows = rows_from(&tiles, row);
         if inner > 1 {
             map_runs(isa, inner, rows, coefficients, out.row(row), &f);
         } else {
-            let ahead = Tile::of(&out).start.wrapping_add((row + AHEAD) * Tile::of(&out).stride);
+            let ahead = start.wrapping_add(ahead.wrapping_mul(stride));
             map_columns(isa, rows, coefficients, (out.row(row), ahead), &f);
         }
     }
