@@ -2,8 +2,13 @@
 
 use super::gemm::check_dense;
 use super::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, Start};
+use crate::diagnostics::{LayerFlow, Magnitude};
 use crate::shape::{check_at_least, check_len, check_range};
+use crate::stats::NormPartial;
 use crate::{Element, Epilogue, Error};
+
+/// Elements of a gradient of weights that are written before they are measured: 256 KiB of `f32`, in L2.
+const OBSERVED: usize = 64 * 1024;
 
 /// A fully connected layer, `PyTorch`'s `Linear`.
 ///
@@ -189,52 +194,142 @@ impl Dense {
         scratch: &mut [T],
         gradients: DenseGradients<'_, T>,
     ) -> Result<(), Error> {
-        let DenseGradients { input: dx, weights: dw, bias: db } = gradients;
+        self.check_backward(batch, [x, dy, weights], scratch, &gradients)?;
+        let DenseGradients { input, weights: dw, bias } = gradients;
+        self.input_gradient(batch, dy, weights, scratch, input);
+        if let Some(dw) = dw {
+            self.weight_gradient(batch, x, dy, (0, dw), scratch);
+        }
+        if let Some(db) = bias {
+            <T as Compiled>::column_sums(batch, (dy, self.outputs), db, None);
+        }
+        Ok(())
+    }
+
+    /// [`backward`](Self::backward), which also measures `dy` and, where it is asked for, the gradient of the weights as it
+    /// is after this call. The same gradients, to the bit.
+    ///
+    /// | argument   | access                                                                                          |
+    /// |------------|-------------------------------------------------------------------------------------------------|
+    /// | `flow`     | `gradient` overwritten; `weight_gradient` too, where `gradients.weights` is asked for            |
+    /// | the others | as [`backward`](Self::backward)                                                                 |
+    ///
+    /// `dy` is measured where its columns are summed for the bias, else by a read of its own; the weights' gradient block by
+    /// block, each while it is in the cache that it was written to.
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward).
+    ///
+    /// # Examples
+    /// ```
+    /// use steadygrad::diagnostics::LayerFlow;
+    /// use steadygrad::linear::{Dense, DenseGradients};
+    ///
+    /// let layer = Dense { inputs: 2, outputs: 1 };
+    /// let (mut flow, mut dw, mut db) = (LayerFlow::default(), [0.0_f64; 2], [0.0]);
+    /// let mut scratch = vec![0.0; layer.backward_scratch_len::<f64>(1)];
+    /// let gradients = DenseGradients { input: None, weights: Some(&mut dw), bias: Some(&mut db) };
+    /// layer.backward_observed(1, &[3.0, 4.0], &[2.0], &[1.0; 2], &mut scratch, gradients, &mut flow)?;
+    /// assert_eq!(flow.gradient.unwrap().norm, 2.0);
+    /// assert_eq!(flow.weight_gradient.unwrap().norm, 10.0); // 2 · (3, 4)
+    /// # Ok::<(), steadygrad::Error>(())
+    /// ```
+    #[expect(clippy::too_many_arguments, reason = "the arguments of `backward` and where the measurements go")]
+    pub fn backward_observed<T: Element>(
+        &self,
+        batch: usize,
+        x: &[T],
+        dy: &[T],
+        weights: &[T],
+        scratch: &mut [T],
+        gradients: DenseGradients<'_, T>,
+        flow: &mut LayerFlow,
+    ) -> Result<(), Error> {
+        self.check_backward(batch, [x, dy, weights], scratch, &gradients)?;
+        let DenseGradients { input, weights: dw, bias } = gradients;
+        self.input_gradient(batch, dy, weights, scratch, input);
+        if let Some(dw) = dw {
+            let mut norm = NormPartial::NOTHING;
+            let rows = OBSERVED.div_ceil(self.inputs.max(1));
+            for (number, block) in dw.chunks_mut((rows * self.inputs).max(1)).enumerate() {
+                self.weight_gradient(batch, x, dy, (number * rows, &mut *block), scratch);
+                norm.add(block);
+            }
+            flow.weight_gradient = Some(Magnitude::measured(&norm, dw));
+        }
+        flow.gradient = Some(match bias {
+            Some(db) => {
+                let mut norm = NormPartial::NOTHING;
+                <T as Compiled>::column_sums_and_norm(batch, dy, db, &mut norm);
+                Magnitude::measured(&norm, dy)
+            }
+            None => Magnitude::of(dy),
+        });
+        Ok(())
+    }
+
+    fn check_backward<T: Element>(
+        &self,
+        batch: usize,
+        [x, dy, weights]: [&[T]; 3],
+        scratch: &[T],
+        gradients: &DenseGradients<'_, T>,
+    ) -> Result<(), Error> {
         check_dense("x", x.len(), batch, self.inputs)?;
         check_dense("dy", dy.len(), batch, self.outputs)?;
         check_dense("weights", weights.len(), self.outputs, self.inputs)?;
         check_at_least("scratch", scratch.len(), self.backward_scratch_len::<T>(batch))?;
-        if let Some(dx) = &dx {
+        if let Some(dx) = &gradients.input {
             check_dense("gradients.input", dx.len(), batch, self.inputs)?;
         }
-        if let Some(dw) = &dw {
+        if let Some(dw) = &gradients.weights {
             check_dense("gradients.weights", dw.len(), self.outputs, self.inputs)?;
         }
-        if let Some(db) = &db {
-            check_len("gradients.bias", db.len(), self.outputs)?;
-        }
-        let epilogue = Epilogue::default();
-        if let Some(c) = dx {
-            let (shape, start) = (self.input_shape(batch), Start::Scaled(T::zero()));
-            let b = Factor::Strided(weights);
-            <T as Compiled>::multiply(Product {
-                shape,
-                alpha: T::one(),
-                a: dy,
-                b,
-                start,
-                epilogue,
-                scratch: &mut *scratch,
-                c,
-            });
-        }
-        if let Some(c) = dw {
-            let (shape, start) = (self.weights_shape(batch), Start::Scaled(T::one()));
-            <T as Compiled>::multiply(Product {
-                shape,
-                alpha: T::one(),
-                a: dy,
-                b: Factor::Strided(x),
-                start,
-                epilogue,
-                scratch,
-                c,
-            });
-        }
-        if let Some(db) = db {
-            <T as Compiled>::column_sums(batch, (dy, self.outputs), db, None);
-        }
-        Ok(())
+        gradients.bias.as_ref().map_or(Ok(()), |db| check_len("gradients.bias", db.len(), self.outputs))
+    }
+
+    /// dx = dy·W, where it is asked for.
+    fn input_gradient<T: Element>(
+        &self,
+        batch: usize,
+        dy: &[T],
+        weights: &[T],
+        scratch: &mut [T],
+        dx: Option<&mut [T]>,
+    ) {
+        let Some(c) = dx else { return };
+        <T as Compiled>::multiply(Product {
+            shape: self.input_shape(batch),
+            alpha: T::one(),
+            a: dy,
+            b: Factor::Strided(weights),
+            start: Start::Scaled(T::zero()),
+            epilogue: Epilogue::default(),
+            scratch,
+            c,
+        });
+    }
+
+    /// `dW += dyᵀ·x` of whole rows of dW, from row `first` on.
+    fn weight_gradient<T: Element>(
+        &self,
+        batch: usize,
+        x: &[T],
+        dy: &[T],
+        (first, c): (usize, &mut [T]),
+        scratch: &mut [T],
+    ) {
+        let rows = c.len() / self.inputs.max(1);
+        <T as Compiled>::multiply(Product {
+            shape: GemmShape { m: rows, ..self.weights_shape(batch) },
+            alpha: T::one(),
+            a: &dy[first.min(dy.len())..],
+            b: Factor::Strided(x),
+            start: Start::Scaled(T::one()),
+            epilogue: Epilogue::default(),
+            scratch,
+            c,
+        });
     }
 
     fn run<T: Element>(

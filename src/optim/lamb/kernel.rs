@@ -3,7 +3,8 @@
 use super::Lamb;
 use crate::Element;
 use crate::clip::clip_norm::kernel::Factor;
-use crate::optim::driver::{Average, Intake};
+use crate::diagnostics::Change;
+use crate::optim::driver::{self, Average, Intake};
 use crate::parallel;
 use crate::simd::{self, Active, InOut, Isa, Kernel, Vector};
 use crate::stats::NormPartial;
@@ -130,10 +131,15 @@ impl<T: Element> Kernel for Averages<'_, T> {
 }
 
 /// `p = p − rate·u`.
-pub(super) fn step<T: Element>(update: Update<T>, rate: f64, state: [&mut [T]; 2], param: &mut [T]) {
+pub(super) fn step<T: Element>(
+    update: Update<T>,
+    rate: f64,
+    state: [&mut [T]; 2],
+    (param, change): (&mut [T], Option<&mut Change>),
+) {
     let (active, rate) = (Active::current(), Factor::new(rate));
     let [first, second] = state.map(|state| &*state);
-    parallel::for_each((param, first, second), TASK, |(param, first, second)| {
+    driver::change(param, (first, second), change, |param, (first, second)| {
         simd::dispatch(active, Along { update, rate, first, second, param });
     });
 }
