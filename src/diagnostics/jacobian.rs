@@ -1,6 +1,6 @@
 //! How much a layer can stretch what goes through it.
 
-use crate::shape::{check_range};
+use crate::shape::check_range;
 use crate::stats::norm_partial::scaled_norm;
 use crate::stats::scale_by_power;
 use crate::{Element, Error};

@@ -99,10 +99,12 @@ pub struct Remedy {
 
 const KEEP_VARIANCE: Remedy =
     Remedy { what: "weights that keep the variance, or are scaled on your data", path: "steadygrad::init" };
-const KEEP_SLOPE: Remedy = Remedy { what: "ReLU, ELU and others that keep a slope", path: "steadygrad::Activation" };
+const KEEP_SLOPE: Remedy =
+    Remedy { what: "ReLU, ELU and others that keep a slope", path: "steadygrad::Activation" };
 const NORMALISE: Remedy = Remedy { what: "normalise what each layer passes on", path: "steadygrad::norm" };
 const AROUND: Remedy = Remedy { what: "a way around each layer", path: "steadygrad::residual" };
-const GENTLER: Remedy = Remedy { what: "a lower rate, or one that warms up", path: "steadygrad::optim::schedule" };
+const GENTLER: Remedy =
+    Remedy { what: "a lower rate, or one that warms up", path: "steadygrad::optim::schedule" };
 
 impl Verdict {
     /// The name of the disease.
@@ -136,11 +138,7 @@ impl Verdict {
                 AROUND,
                 GENTLER,
             ],
-            Self::Saturated { .. } => &[
-                KEEP_VARIANCE,
-                NORMALISE,
-                KEEP_SLOPE,
-            ],
+            Self::Saturated { .. } => &[KEEP_VARIANCE, NORMALISE, KEEP_SLOPE],
             Self::Dead { .. } => &[
                 Remedy { what: "LeakyReLU, ELU, GELU: a slope on the left", path: "steadygrad::Activation" },
                 KEEP_VARIANCE,
@@ -233,11 +231,14 @@ impl Thresholds {
 
     /// A layer whose units are dead, or whose values are flat.
     fn inactive(&self, layers: &[LayerFlow]) -> Option<Verdict> {
-        let activities = || layers.iter().enumerate().filter_map(|(layer, flow)| Some((layer, flow.activations?)));
+        let activities =
+            || layers.iter().enumerate().filter_map(|(layer, flow)| Some((layer, flow.activations?)));
         let dead = activities().map(|(layer, activity)| (layer, activity, activity.dead_share()));
-        let mut dead = dead.filter(|(_, activity, share)| !activity.region.is_bounded() && *share >= self.dead);
+        let mut dead =
+            dead.filter(|(_, activity, share)| !activity.region.is_bounded() && *share >= self.dead);
         let flat = activities().map(|(layer, activity)| (layer, activity, activity.flat_share()));
-        let mut flat = flat.filter(|(_, activity, share)| activity.region.is_bounded() && *share >= self.saturated);
+        let mut flat =
+            flat.filter(|(_, activity, share)| activity.region.is_bounded() && *share >= self.saturated);
         let dead = dead.next().map(|(from_layer, _, share)| Verdict::Dead { from_layer, share });
         dead.or_else(|| flat.next().map(|(from_layer, _, share)| Verdict::Saturated { from_layer, share }))
     }
@@ -245,7 +246,8 @@ impl Thresholds {
     /// From the last layer back.
     fn gradients(&self, layers: &[LayerFlow]) -> Option<Verdict> {
         let sizes = || {
-            let norms = layers.iter().enumerate().filter_map(|(layer, flow)| Some((layer, flow.gradient?.norm)));
+            let norms =
+                layers.iter().enumerate().filter_map(|(layer, flow)| Some((layer, flow.gradient?.norm)));
             norms.rev()
         };
         self.judge(Signal::Gradients, sizes)
@@ -344,8 +346,14 @@ impl fmt::Display for Diagnosis<'_> {
             cells.iter().try_for_each(|cell| write!(f, " {cell}"))?;
             writeln!(f, " {:>10}", flow.non_finite())?;
         }
-        writeln!(f, "(activation: root mean square; gradient, weights, dweights: norms; update: over the weights)")?;
+        writeln!(
+            f,
+            "(activation: root mean square; gradient, weights, dweights: norms; update: over the weights)"
+        )?;
         write!(f, "{}", self.verdict)?;
-        self.verdict.remedies().iter().try_for_each(|Remedy { what, path }| write!(f, "\n  try {path}: {what}"))
+        self.verdict
+            .remedies()
+            .iter()
+            .try_for_each(|Remedy { what, path }| write!(f, "\n  try {path}: {what}"))
     }
 }

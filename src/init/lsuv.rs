@@ -143,7 +143,8 @@ impl Lsuv {
             }
         }
         for (dense, weights) in layers.iter().zip(&*weights) {
-            let elements = dense.outputs.checked_mul(dense.inputs).ok_or(Error::Overflow { argument: "weights" })?;
+            let elements =
+                dense.outputs.checked_mul(dense.inputs).ok_or(Error::Overflow { argument: "weights" })?;
             check_len("weights", weights.len(), elements)?;
         }
         if first.inputs == 0 {

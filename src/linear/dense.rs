@@ -234,7 +234,10 @@ impl Dense {
     /// assert_eq!(flow.weight_gradient.unwrap().norm, 10.0); // 2 · (3, 4)
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
-    #[expect(clippy::too_many_arguments, reason = "the arguments of `backward` and where the measurements go")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the arguments of `backward` and where the measurements go"
+    )]
     pub fn backward_observed<T: Element>(
         &self,
         batch: usize,

@@ -390,12 +390,7 @@ pub(super) fn column_sums<T: Element>(
 }
 
 /// As [`column_sums`] of rows without gaps; the elements are added to a norm on the way.
-pub(super) fn column_sums_and_norm<T: Element>(
-    rows: usize,
-    x: &[T],
-    sums: &mut [T],
-    norm: &mut NormPartial,
-) {
+pub(super) fn column_sums_and_norm<T: Element>(rows: usize, x: &[T], sums: &mut [T], norm: &mut NormPartial) {
     if rows == 0 || sums.is_empty() {
         return;
     }

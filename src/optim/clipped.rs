@@ -2,8 +2,8 @@
 
 use super::driver::{Scale, Step};
 use super::{Gradients, Optimizer};
-use crate::diagnostics::Change;
 use crate::clip::{ClipNorm, ClipReport, ClipRule, NonFinite};
+use crate::diagnostics::Change;
 use crate::{Element, Error};
 
 /// An optimizer that clips the gradients by their common norm: each is read once for the norm and once for the step,

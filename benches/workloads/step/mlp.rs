@@ -54,7 +54,9 @@ pub(crate) fn run_flow(bench: &Bench, parts: &[&str]) -> Option<()> {
     let (mut plain, mut observed) = (Network::new(hidden, false), Network::new(hidden, false));
     observed.flow = Some(Flow::new(hidden));
     bench.measure("flow/mlp20_bn", "plain", "f32", work(hidden), || _ = black_box(plain.step()));
-    bench.measure("flow/mlp20_bn", "observed", "f32", work(hidden), || _ = black_box(observed.step_observed()));
+    bench.measure("flow/mlp20_bn", "observed", "f32", work(hidden), || {
+        _ = black_box(observed.step_observed())
+    });
     Some(())
 }
 
@@ -66,7 +68,10 @@ struct Flow {
 
 impl Flow {
     fn new(hidden: usize) -> Self {
-        Self { layers: GradientFlow::new(hidden + 1), changes: vec![Change::default(); (hidden + 1) * TENSORS] }
+        Self {
+            layers: GradientFlow::new(hidden + 1),
+            changes: vec![Change::default(); (hidden + 1) * TENSORS],
+        }
     }
 }
 
@@ -159,7 +164,9 @@ impl Network {
         for (layer, changes) in flow.layers.layers.iter_mut().zip(flow.changes.chunks(TENSORS)) {
             layer.record(&changes[0]);
         }
-        black_box(Thresholds::default().diagnose(&flow.layers.layers).expect("thresholds in their range").verdict);
+        black_box(
+            Thresholds::default().diagnose(&flow.layers.layers).expect("thresholds in their range").verdict,
+        );
         loss
     }
 

@@ -181,11 +181,10 @@ impl<T: Element> Kernel for AddChange<'_, T> {
             let before = simd::widen_partial::<I, T>(isa, rest);
             add_squares_of(before, simd::widen_partial::<I, T>(isa, rest_after), &mut sums);
         }
-        let [sum, sum_of_changes] =
-            sums.map(
-                #[inline(always)]
-                |sums| ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum(),
-            );
+        let [sum, sum_of_changes] = sums.map(
+            #[inline(always)]
+            |sums| ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum(),
+        );
         values.add(isa, sum, core::iter::once(&*before));
         if size_of::<T>() == 4 && sum_of_changes.is_finite() {
             // What `f32` holds and its differences have squares in `f64`.

@@ -115,8 +115,12 @@ impl From<Activation> for FlatRegion {
             Activation::Softplus { beta, .. } => below(-libm::log1p(-FLAT_SLOPE) / beta),
             Activation::LogSigmoid => Self { high: libm::log1p(-FLAT_SLOPE), ..Self::NONE },
             // (1 − |y|)², 1 − y² and y(1 − y) are the slopes.
-            Activation::Softsign => Self { low: libm::sqrt(FLAT_SLOPE) - 1.0, high: 1.0 - libm::sqrt(FLAT_SLOPE) },
-            Activation::Tanh => Self { low: -libm::sqrt(1.0 - FLAT_SLOPE), high: libm::sqrt(1.0 - FLAT_SLOPE) },
+            Activation::Softsign => {
+                Self { low: libm::sqrt(FLAT_SLOPE) - 1.0, high: 1.0 - libm::sqrt(FLAT_SLOPE) }
+            }
+            Activation::Tanh => {
+                Self { low: -libm::sqrt(1.0 - FLAT_SLOPE), high: libm::sqrt(1.0 - FLAT_SLOPE) }
+            }
             Activation::Sigmoid => {
                 let half = libm::sqrt(1.0 - FLAT_SLOPE) / 2.0;
                 Self { low: 0.5 - half, high: 0.5 + half }

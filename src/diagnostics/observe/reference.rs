@@ -29,6 +29,7 @@ pub fn dead_units<T: Float>(units: usize, y: &[T], region: [T; 2]) -> usize {
 
 /// The 2-norms of what was and of what was added to it.
 pub fn change<T: Float>(before: &[T], after: &[T]) -> [T; 2] {
-    let update: alloc::vec::Vec<T> = before.iter().zip(after).map(|(&before, &after)| after - before).collect();
+    let update: alloc::vec::Vec<T> =
+        before.iter().zip(after).map(|(&before, &after)| after - before).collect();
     [norm(before), norm(&update)]
 }
