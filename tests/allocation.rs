@@ -173,7 +173,8 @@ fn clip_and_step<T: Element>() {
             optimizer.step(2, &mut [&mut params], Gradients::new(&[&grads]), state).unwrap();
             let clipped = Clipped::new(*optimizer, 0.25);
             clipped.step(2, &mut [&mut params], Gradients::new(&[&grads]), state).unwrap();
-            let grads = Gradients::new(&[&grads]);
+            let grads: [&[T]; 1] = [&grads];
+            let grads = Gradients::new(&grads);
             optimizer.step_observed(2, &mut [&mut params], grads, state, &mut changes).unwrap();
             clipped.step_observed(2, &mut [&mut params], grads, state, &mut changes).unwrap();
         });
