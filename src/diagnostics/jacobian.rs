@@ -5,7 +5,7 @@ use crate::stats::norm_partial::scaled_norm;
 use crate::stats::scale_by_power;
 use crate::{Element, Error};
 
-/// The largest singular value of a Jacobian, by power iteration on JᵀJ, from products alone.
+/// The largest singular value of a Jacobian, by power iteration on Jᵀ·J, from products alone.
 ///
 /// ```text
 /// each iteration: u = J·v        σ = ‖u‖        v = Jᵀ·u / ‖Jᵀ·u‖

@@ -300,17 +300,9 @@ impl Dense {
         scratch: &mut [T],
         dx: Option<&mut [T]>,
     ) {
-        let Some(c) = dx else { return };
-        <T as Compiled>::multiply(Product {
-            shape: self.input_shape(batch),
-            alpha: T::one(),
-            a: dy,
-            b: Factor::Strided(weights),
-            start: Start::Scaled(T::zero()),
-            epilogue: Epilogue::default(),
-            scratch,
-            c,
-        });
+        if let Some(dx) = dx {
+            multiply(self.input_shape(batch), (dy, weights), T::zero(), scratch, dx);
+        }
     }
 
     /// `dW += dyᵀ·x` of whole rows of dW, from row `first` on.
@@ -319,20 +311,11 @@ impl Dense {
         batch: usize,
         x: &[T],
         dy: &[T],
-        (first, c): (usize, &mut [T]),
+        (first, dw): (usize, &mut [T]),
         scratch: &mut [T],
     ) {
-        let rows = c.len() / self.inputs.max(1);
-        <T as Compiled>::multiply(Product {
-            shape: GemmShape { m: rows, ..self.weights_shape(batch) },
-            alpha: T::one(),
-            a: &dy[first.min(dy.len())..],
-            b: Factor::Strided(x),
-            start: Start::Scaled(T::one()),
-            epilogue: Epilogue::default(),
-            scratch,
-            c,
-        });
+        let shape = GemmShape { m: dw.len() / self.inputs.max(1), ..self.weights_shape(batch) };
+        multiply(shape, (&dy[first.min(dy.len())..], x), T::one(), scratch, dw);
     }
 
     fn run<T: Element>(
@@ -382,4 +365,10 @@ impl Dense {
         let a = MatrixLayout::transposed(self.outputs, batch);
         GemmShape { a, ..GemmShape::dense(self.outputs, self.inputs, batch) }
     }
+}
+
+/// `c = a·b + beta·c`.
+fn multiply<T: Element>(shape: GemmShape, (a, b): (&[T], &[T]), beta: T, scratch: &mut [T], c: &mut [T]) {
+    let (b, start, epilogue) = (Factor::Strided(b), Start::Scaled(beta), Epilogue::default());
+    <T as Compiled>::multiply(Product { shape, alpha: T::one(), a, b, start, epilogue, scratch, c });
 }

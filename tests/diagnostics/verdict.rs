@@ -54,7 +54,8 @@ impl Network {
                 self.activation.forward_in_place(&mut y).unwrap();
                 flow.layers[layer].observe_activations(shape, self.activation, &y).unwrap();
             }
-            (sums.push(z), inputs.push(y));
+            sums.push(z);
+            inputs.push(y);
         }
         let mut dz: Vec<f32> = numbers(seed + 1000, BATCH * WIDTH, 1e-2);
         for layer in (0..DEPTH).rev() {

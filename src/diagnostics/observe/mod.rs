@@ -20,7 +20,7 @@ use kernel::{AddChange, AddSlice, CountStrip, Counts, Tally, WIDTH, WINDOW};
 /// norm = ‖x‖₂        rms = norm / √elements
 /// ```
 ///
-/// The norm is that of [`NormPartial`](crate::stats::NormPartial): it neither overflows nor depends on the number of
+/// The norm is that of [`NormPartial`]: it neither overflows nor depends on the number of
 /// threads. NaN or infinite where an element is.
 ///
 /// # Examples
