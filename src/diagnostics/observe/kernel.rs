@@ -186,18 +186,22 @@ impl<T: Element> Kernel for AddChange<'_, T> {
             |sums| ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum(),
         );
         values.add(isa, sum, core::iter::once(&*before));
-        if size_of::<T>() == 4 && sum_of_changes.is_finite() {
-            // What `f32` holds and its differences have squares in `f64`.
-            return changes.add(isa, sum_of_changes, core::iter::once(&*before));
+        if !sum_of_changes.is_finite() {
+            let change = |(before, after): (&T, &T)| after.to_f64() - before.to_f64();
+            let pairs = before.iter().zip(after).map(change);
+            changes.non_finite += pairs.filter(|change| !change.is_finite()).count() as u64;
         }
-        simd::map2(
-            isa,
-            after,
-            InOut::in_place(before),
-            #[inline(always)]
-            |after: T::Vector<I>, before| after - before,
-        );
-        changes.add(isa, sum_of_changes, core::iter::once(&*before));
+        // Of `f32` every sum is within the range of `f64`, and the pieces are not looked at.
+        if size_of::<T>() == size_of::<f64>() {
+            simd::map2(
+                isa,
+                after,
+                InOut::in_place(before),
+                #[inline(always)]
+                |after: T::Vector<I>, before| after - before,
+            );
+        }
+        add_squares(isa, &mut changes.norm, sum_of_changes, core::iter::once(&*before));
     }
 }
 
