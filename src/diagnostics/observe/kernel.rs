@@ -187,7 +187,7 @@ impl<T: Element> Kernel for AddChange<'_, T> {
         );
         values.add(isa, sum, core::iter::once(&*before));
         if !sum_of_changes.is_finite() {
-            let change = |(before, after): (&T, &T)| after.to_f64() - before.to_f64();
+            let change = |(&before, &after): (&T, &T)| Element::to_f64(after) - Element::to_f64(before);
             let pairs = before.iter().zip(after).map(change);
             changes.non_finite += pairs.filter(|change| !change.is_finite()).count() as u64;
         }
