@@ -15,8 +15,8 @@ use crate::{Element, Error};
 /// both products: Jᵀ·u is its backward; J·v is, of a dense layer, its forward without bias, and of an activation, its
 /// backward with v for dy, as its Jacobian is diagonal. Finite differences would lose half the digits.
 ///
-/// Each σ is at most the largest singular value and none is below the one before it, but for rounding; the distance shrinks by the
-/// square of the ratio of the second singular value to the largest with each iteration.
+/// Each σ is at most the largest singular value and, but for rounding, at least the one before it; how far it is away shrinks
+/// with each iteration by the fourth power of the second singular value over the largest.
 ///
 /// # Examples
 /// ```
