@@ -201,6 +201,8 @@ fn activity_special_values() {
     each_level(|_| {
         let activity = Activity::of(shape, region, &y).unwrap();
         assert_eq!(activity.flat, reference::flat(&wide(&y), [region.low, region.high]) as u64);
+        // The slope of ReLU at infinity is 1.
+        assert!(!reference::is_flat(f64::INFINITY, [region.low, region.high]));
         // A NaN is not flat, and a unit that was NaN once is not dead.
         let two = RowShape { rows: 2, cols: 2 };
         let activity = Activity::of(two, region, &[0.0, f32::NAN, -0.0, 0.0]).unwrap();

@@ -63,15 +63,17 @@ impl LayerFlow {
         Ok(())
     }
 
-    /// Takes the change of the layer's weights from [`step_observed`](crate::optim::Optimizer::step_observed).
+    /// Takes the change of the layer's weights, and their gradient where that was measured, from
+    /// [`step_observed`](crate::optim::Optimizer::step_observed).
     pub fn record(&mut self, change: &Change) {
         (self.weights, self.update) = (Some(change.before), Some(change.update));
+        self.weight_gradient = change.gradient.or(self.weight_gradient);
     }
 
     /// Norm of the update over that of the weights, where both were measured: about 1e-3 where training goes well.
     #[must_use]
     pub fn update_to_weight(&self) -> Option<f64> {
-        Some(Change { before: self.weights?, update: self.update? }.ratio())
+        Some(self.update?.norm / self.weights?.norm)
     }
 
     /// How many NaN and infinities were seen in all that was measured.

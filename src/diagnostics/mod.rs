@@ -6,8 +6,8 @@
 //!
 //! | measured | by | cost |
 //! |---|---|---|
-//! | gradients of a dense layer's sums and weights | [`Dense::backward_observed`](crate::Dense::backward_observed) | squares of what it sums, and of each block it wrote |
-//! | weights and updates | [`Optimizer::step_observed`](crate::optim::Optimizer::step_observed), [`Clipped::step_observed`](crate::optim::Clipped::step_observed) | squares of what it steps, while in L1 |
+//! | gradients of a dense layer's sums | [`Dense::backward_observed`](crate::Dense::backward_observed) | squares of what it sums for the bias |
+//! | weights, their gradients and updates, of any layer | [`Optimizer::step_observed`](crate::optim::Optimizer::step_observed), [`Clipped::step_observed`](crate::optim::Clipped::step_observed) | squares of what it reads and writes, while in L1 |
 //! | activations, dead units, saturation | [`LayerFlow::observe_activations`] | one read: call it where the layer was just written |
 //! | any of these, of your own kernels | the other methods of [`LayerFlow`] | one read |
 //! | how much a layer can stretch | [`PowerIteration`] | two products an iteration |

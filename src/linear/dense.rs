@@ -7,9 +7,6 @@ use crate::shape::{check_at_least, check_len, check_range};
 use crate::stats::NormPartial;
 use crate::{Element, Epilogue, Error};
 
-/// Elements of a gradient of weights that are written before they are measured: 256 KiB of `f32`, in L2.
-const OBSERVED: usize = 64 * 1024;
-
 /// A fully connected layer, `PyTorch`'s `Linear`.
 ///
 /// ```text
@@ -196,26 +193,24 @@ impl Dense {
     ) -> Result<(), Error> {
         self.check_backward(batch, [x, dy, weights], scratch, &gradients)?;
         let DenseGradients { input, weights: dw, bias } = gradients;
-        self.input_gradient(batch, dy, weights, scratch, input);
-        if let Some(dw) = dw {
-            self.weight_gradient(batch, x, dy, (0, dw), scratch);
-        }
+        self.products(batch, [x, dy, weights], scratch, (input, dw));
         if let Some(db) = bias {
             <T as Compiled>::column_sums(batch, (dy, self.outputs), db, None);
         }
         Ok(())
     }
 
-    /// [`backward`](Self::backward), which also measures `dy` and, where it is asked for, the gradient of the weights as it
-    /// is after this call. The same gradients, to the bit.
+    /// [`backward`](Self::backward), which also measures `dy`, the gradient at the layer's sums. The same gradients, to the
+    /// bit.
     ///
-    /// | argument   | access                                                                                          |
-    /// |------------|-------------------------------------------------------------------------------------------------|
-    /// | `flow`     | `gradient` overwritten; `weight_gradient` too, where `gradients.weights` is asked for            |
-    /// | the others | as [`backward`](Self::backward)                                                                 |
+    /// | argument   | access                                |
+    /// |------------|---------------------------------------|
+    /// | `flow`     | its `gradient` is overwritten         |
+    /// | the others | as [`backward`](Self::backward)       |
     ///
-    /// `dy` is measured where its columns are summed for the bias, else by a read of its own; the weights' gradient block by
-    /// block, each while it is in the cache that it was written to.
+    /// `dy` is measured where its columns are summed for the bias; without a bias by a read of its own. The gradient of the
+    /// weights is measured by the step that reads it:
+    /// [`Optimizer::step_observed`](crate::optim::Optimizer::step_observed).
     ///
     /// # Errors
     /// As [`backward`](Self::backward).
@@ -225,13 +220,13 @@ impl Dense {
     /// use steadygrad::diagnostics::LayerFlow;
     /// use steadygrad::linear::{Dense, DenseGradients};
     ///
-    /// let layer = Dense { inputs: 2, outputs: 1 };
-    /// let (mut flow, mut dw, mut db) = (LayerFlow::default(), [0.0_f64; 2], [0.0]);
+    /// let (layer, mut flow) = (Dense { inputs: 2, outputs: 2 }, LayerFlow::default());
+    /// let (mut dw, mut db) = ([0.0_f64; 4], [0.0; 2]);
     /// let mut scratch = vec![0.0; layer.backward_scratch_len::<f64>(1)];
     /// let gradients = DenseGradients { input: None, weights: Some(&mut dw), bias: Some(&mut db) };
-    /// layer.backward_observed(1, &[3.0, 4.0], &[2.0], &[1.0; 2], &mut scratch, gradients, &mut flow)?;
-    /// assert_eq!(flow.gradient.unwrap().norm, 2.0);
-    /// assert_eq!(flow.weight_gradient.unwrap().norm, 10.0); // 2 · (3, 4)
+    /// layer.backward_observed(1, &[1.0, 2.0], &[3.0, 4.0], &[1.0; 4], &mut scratch, gradients, &mut flow)?;
+    /// assert_eq!((dw, db), ([3.0, 6.0, 4.0, 8.0], [3.0, 4.0]));
+    /// assert_eq!(flow.gradient.unwrap().norm, 5.0);
     /// # Ok::<(), steadygrad::Error>(())
     /// ```
     #[expect(
@@ -250,16 +245,7 @@ impl Dense {
     ) -> Result<(), Error> {
         self.check_backward(batch, [x, dy, weights], scratch, &gradients)?;
         let DenseGradients { input, weights: dw, bias } = gradients;
-        self.input_gradient(batch, dy, weights, scratch, input);
-        if let Some(dw) = dw {
-            let mut norm = NormPartial::NOTHING;
-            let rows = OBSERVED.div_ceil(self.inputs.max(1));
-            for (number, block) in dw.chunks_mut((rows * self.inputs).max(1)).enumerate() {
-                self.weight_gradient(batch, x, dy, (number * rows, &mut *block), scratch);
-                norm.add(block);
-            }
-            flow.weight_gradient = Some(Magnitude::measured(&norm, dw));
-        }
+        self.products(batch, [x, dy, weights], scratch, (input, dw));
         flow.gradient = Some(match bias {
             Some(db) => {
                 let mut norm = NormPartial::NOTHING;
@@ -291,31 +277,20 @@ impl Dense {
         gradients.bias.as_ref().map_or(Ok(()), |db| check_len("gradients.bias", db.len(), self.outputs))
     }
 
-    /// dx = dy·W, where it is asked for.
-    fn input_gradient<T: Element>(
+    /// dx = dy·W and dW += dyᵀ·x, where they are asked for.
+    fn products<T: Element>(
         &self,
         batch: usize,
-        dy: &[T],
-        weights: &[T],
+        [x, dy, weights]: [&[T]; 3],
         scratch: &mut [T],
-        dx: Option<&mut [T]>,
+        (dx, dw): (Option<&mut [T]>, Option<&mut [T]>),
     ) {
         if let Some(dx) = dx {
             multiply(self.input_shape(batch), (dy, weights), T::zero(), scratch, dx);
         }
-    }
-
-    /// `dW += dyᵀ·x` of whole rows of dW, from row `first` on.
-    fn weight_gradient<T: Element>(
-        &self,
-        batch: usize,
-        x: &[T],
-        dy: &[T],
-        (first, dw): (usize, &mut [T]),
-        scratch: &mut [T],
-    ) {
-        let shape = GemmShape { m: dw.len() / self.inputs.max(1), ..self.weights_shape(batch) };
-        multiply(shape, (&dy[first.min(dy.len())..], x), T::one(), scratch, dw);
+        if let Some(dw) = dw {
+            multiply(self.weights_shape(batch), (dy, x), T::one(), scratch, dw);
+        }
     }
 
     fn run<T: Element>(

@@ -221,7 +221,7 @@ impl<T: Element, const N: usize> Tensor<'_, T, N> {
     /// Applies `rule` to all elements, in one pass.
     pub(super) fn update(self, intake: Intake<T>, rule: impl Rule<T, N>) {
         let active = Active::current();
-        change(self.param, (self.grad, self.state), self.change, |param, (grad, state)| {
+        change((self.param, self.grad), self.state, self.change, |param, grad, state| {
             let (params, grads, mut state) = (&mut [param], &[grad], state.map(|tensor| [tensor]));
             let (params, grads) = (ListMut::new(params), List::new(grads));
             let state = state.each_mut().map(|list| ListMut::new(list));
@@ -230,23 +230,25 @@ impl<T: Element, const N: usize> Tensor<'_, T, N> {
     }
 }
 
-/// Calls `step` on parts of a parameter and what is cut with it; where `change` is asked for, measures each part on the way,
-/// while it is in L1.
+/// Calls `step` on parts of a parameter, its gradient and what is cut with them; where `change` is asked for, measures each part
+/// on the way, while it is in L1.
 pub(super) fn change<T: Element, S: Split>(
-    param: &mut [T],
+    (param, grad): (&mut [T], &[T]),
     others: S,
     change: Option<&mut Change>,
-    step: impl Fn(&mut [T], S) + Sync,
+    step: impl Fn(&mut [T], &[T], S) + Sync,
 ) {
     let Some(change) = change else {
-        return parallel::for_each((param, others), TASK, |(param, others)| step(param, others));
+        return parallel::for_each(((param, grad), others), TASK, |((param, grad), others)| {
+            step(param, grad, others);
+        });
     };
     let (active, elements, mut all) = (Active::current(), param.len(), ChangeTally::NOTHING);
     parallel::accumulate(
-        (param, others),
+        ((param, grad), others),
         TASK,
         &mut all,
-        &|(param, others), all| all.watch(active, param, others, &step),
+        &|(tensors, others), all| all.watch(active, tensors, others, &step),
         &|_| ChangeTally::NOTHING,
         &|all, other| all.join(&other),
     );

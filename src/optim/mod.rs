@@ -91,7 +91,7 @@ pub trait Optimizer<T: Element> {
         Ok(())
     }
 
-    /// [`step`](Self::step), which also measures each parameter and what the step adds to it, while they are in L1. The same
+    /// [`step`](Self::step), which also measures each parameter, its gradient, and what the step adds, while they are in L1. The same
     /// parameters and state, to the bit.
     ///
     /// | argument   | elements                | access      |

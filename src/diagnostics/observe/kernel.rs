@@ -3,7 +3,7 @@
 use crate::Element;
 use crate::simd::{self, FOLD_BLOCK, InOut, Isa, Kernel, Mask, StoreInto, Vector};
 use crate::stats::NormPartial;
-use crate::stats::norm_partial::kernel::{Accumulate, add_squares};
+use crate::stats::norm_partial::kernel::add_squares;
 
 /// Columns whose counts are kept at a time: 1 KiB of `f32`, in L1, for rows that are read in runs of as much.
 pub(super) const WIDTH: usize = 8 * FOLD_BLOCK;
@@ -56,12 +56,13 @@ impl<T: Element> Kernel for AddSlice<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         for x in self.x.chunks(NormPartial::BLOCK) {
-            let mut norm = NormPartial::NOTHING;
-            Accumulate { x, partial: &mut norm }.run(isa);
-            if !norm.is_finite() {
-                self.to.non_finite += count_non_finite(x);
-            }
-            self.to.norm.join(&norm);
+            let sum = simd::fold_apart_f64(
+                isa,
+                x,
+                #[inline(always)]
+                |x, sum| x.mul_add(x, sum),
+            );
+            self.to.add(isa, sum, core::iter::once(x));
         }
     }
 }
@@ -91,7 +92,7 @@ pub(super) struct CountStrip<'a, T> {
     pub(super) rows: usize,
     pub(super) stride: usize,
     pub(super) width: usize,
-    /// Flat where at most the first or at least the second.
+    /// Flat where at most the first or at least the second; NaN for an end that is not.
     pub(super) region: [T; 2],
     pub(super) to: &'a mut Counts,
 }
@@ -107,6 +108,27 @@ impl<T: Element> Kernel for CountStrip<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
+        let [low, high] = self.region.map(|bound| simd::splat::<I, T>(isa, bound));
+        // Most activations are flat at one end, which takes half of the comparisons.
+        if self.region[1].is_nan() {
+            self.count(
+                isa,
+                #[inline(always)]
+                |y: T::Vector<I>| y.le(low),
+            );
+        } else {
+            self.count(
+                isa,
+                #[inline(always)]
+                |y: T::Vector<I>| y.le(low).or(y.ge(high)),
+            );
+        }
+    }
+}
+
+impl<T: Element> CountStrip<'_, T> {
+    #[inline(always)]
+    fn count<I: Isa, M: Mask<T::Vector<I>>>(self, isa: I, is_flat: impl Fn(T::Vector<I>) -> M) {
         let mut totals = [0_u64; WIDTH];
         let mut values = self.to.values;
         for first in (0..self.rows).step_by(ROWS) {
@@ -114,17 +136,17 @@ impl<T: Element> Kernel for CountStrip<'_, T> {
             let mut flat = [T::zero(); WIDTH];
             let mut sums = [simd::splat::<I, f64>(isa, 0.0); 4];
             for row in rows.clone() {
-                for (x, flat) in self.row(row).chunks(FOLD_BLOCK).zip(flat.chunks_exact_mut(FOLD_BLOCK)) {
+                for (y, flat) in self.row(row).chunks(FOLD_BLOCK).zip(flat.chunks_exact_mut(FOLD_BLOCK)) {
                     // Written out for each: a whole block's length is known when it is compiled.
-                    let x = if x.len() == FOLD_BLOCK {
-                        count_flat(isa, x, self.region, flat);
-                        simd::widen::<I, T>(isa, x)
+                    let y = if y.len() == FOLD_BLOCK {
+                        add_flat(isa, y, &is_flat, flat);
+                        simd::widen::<I, T>(isa, y)
                     } else {
-                        count_flat(isa, x, self.region, flat);
-                        simd::widen_partial::<I, T>(isa, x)
+                        add_flat(isa, y, &is_flat, flat);
+                        simd::widen_partial::<I, T>(isa, y)
                     };
                     for part in 0..4 {
-                        sums[part] = x[part].mul_add(x[part], sums[part]);
+                        sums[part] = y[part].mul_add(y[part], sums[part]);
                     }
                 }
             }
@@ -135,21 +157,25 @@ impl<T: Element> Kernel for CountStrip<'_, T> {
             }
         }
         let totals = &totals[..self.width];
-        let dead = totals.iter().filter(|&&flat| flat == self.rows as u64).count();
-        self.to.join(&Counts { values: Tally::NOTHING, flat: totals.iter().sum(), dead: dead as u64 });
         self.to.values = values;
+        self.to.flat += totals.iter().sum::<u64>();
+        self.to.dead += totals.iter().filter(|&&flat| flat == self.rows as u64).count() as u64;
     }
 }
 
-/// Adds 1 to each of `counts` whose element is flat; those past the end of `x` do not matter.
+/// Adds 1 to each of `counts` whose element is flat; those past the end of `y` do not matter.
 #[inline(always)]
-fn count_flat<I: Isa, T: Element>(isa: I, x: &[T], [low, high]: [T; 2], counts: &mut [T]) {
+fn add_flat<I: Isa, T: Element, M: Mask<T::Vector<I>>>(
+    isa: I,
+    y: &[T],
+    is_flat: impl Fn(T::Vector<I>) -> M,
+    counts: &mut [T],
+) {
     let lanes = T::Vector::<I>::LANES;
-    let [zero, one, low, high] = [T::zero(), T::one(), low, high].map(|value| simd::splat(isa, value));
-    for (x, counts) in x.chunks(lanes).zip(counts.chunks_exact_mut(lanes)) {
-        let x: T::Vector<I> = if x.len() == lanes { simd::load(isa, x) } else { simd::load_partial(isa, x) };
-        let flat = x.le(low).or(x.ge(high));
-        (simd::load(isa, counts) + flat.select(one, zero)).store_into(counts);
+    let [zero, one] = [T::zero(), T::one()].map(|value| simd::splat(isa, value));
+    for (y, counts) in y.chunks(lanes).zip(counts.chunks_exact_mut(lanes)) {
+        let y: T::Vector<I> = if y.len() == lanes { simd::load(isa, y) } else { simd::load_partial(isa, y) };
+        (simd::load(isa, counts) + is_flat(y).select(one, zero)).store_into(counts);
     }
 }
 
@@ -172,10 +198,10 @@ impl<T: Element> Kernel for AddChange<'_, T> {
         let Self { before, after, to: [values, changes] } = self;
         let (whole, whole_after) = (before.chunks_exact(FOLD_BLOCK), after.chunks_exact(FOLD_BLOCK));
         let (rest, rest_after) = (whole.remainder(), whole_after.remainder());
-        let mut sums = [[simd::splat::<I, f64>(isa, 0.0); 4]; 2];
+        // Two sums each: of four, there would be more than AVX2 has registers.
+        let mut sums = [[simd::splat::<I, f64>(isa, 0.0); 2]; 2];
         for (before, after) in whole.zip(whole_after) {
-            let (before, after) = (simd::widen::<I, T>(isa, before), simd::widen::<I, T>(isa, after));
-            add_squares_of(before, after, &mut sums);
+            add_squares_of(simd::widen::<I, T>(isa, before), simd::widen::<I, T>(isa, after), &mut sums);
         }
         if !rest.is_empty() {
             let before = simd::widen_partial::<I, T>(isa, rest);
@@ -183,7 +209,7 @@ impl<T: Element> Kernel for AddChange<'_, T> {
         }
         let [sum, sum_of_changes] = sums.map(
             #[inline(always)]
-            |sums| ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum(),
+            |sums| (sums[0] + sums[1]).sum(),
         );
         values.add(isa, sum, core::iter::once(&*before));
         if !sum_of_changes.is_finite() {
@@ -207,10 +233,10 @@ impl<T: Element> Kernel for AddChange<'_, T> {
 
 /// Adds the squares of four vectors, and of their change.
 #[inline(always)]
-fn add_squares_of<V: Vector>(before: [V; 4], after: [V; 4], [sums, changes]: &mut [[V; 4]; 2]) {
+fn add_squares_of<V: Vector>(before: [V; 4], after: [V; 4], [sums, changes]: &mut [[V; 2]; 2]) {
     for part in 0..4 {
         let change = after[part] - before[part];
-        sums[part] = before[part].mul_add(before[part], sums[part]);
-        changes[part] = change.mul_add(change, changes[part]);
+        sums[part % 2] = before[part].mul_add(before[part], sums[part % 2]);
+        changes[part % 2] = change.mul_add(change, changes[part % 2]);
     }
 }

@@ -211,6 +211,8 @@ pub struct Change {
     pub before: Magnitude,
     /// What the step added to it.
     pub update: Magnitude,
+    /// The gradient as it was given, before any scale or clip, where a step has measured it.
+    pub gradient: Option<Magnitude>,
 }
 
 impl Change {
@@ -253,6 +255,9 @@ fn magnitude_of<T: Element>(x: &[T]) -> Magnitude {
 fn activity_of<T: Element>(shape: RowShape, region: FlatRegion, y: &[T]) -> Activity {
     let RowShape { rows, cols } = shape;
     let (active, mut all) = (Active::current(), Counts::NOTHING);
+    // Nothing is at most NaN.
+    let bounds = [region.low, region.high].map(T::from_f64);
+    let bounds = bounds.map(|bound| if bound.is_finite() { bound } else { T::nan() });
     if rows > 0 {
         parallel::accumulate(
             0..cols.div_ceil(WIDTH),
@@ -265,7 +270,7 @@ fn activity_of<T: Element>(shape: RowShape, region: FlatRegion, y: &[T]) -> Acti
                         rows,
                         stride: cols,
                         width: WIDTH.min(cols - first),
-                        region: [region.low, region.high].map(T::from_f64),
+                        region: bounds,
                         to: &mut *to,
                     };
                     simd::dispatch(active, strip);
@@ -284,42 +289,48 @@ fn activity_of<T: Element>(shape: RowShape, region: FlatRegion, y: &[T]) -> Acti
     }
 }
 
-/// Norms of tensors and their changes, window by window while both are in L1.
+/// Norms of a tensor, its change and its gradient, window by window while they are in L1.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ChangeTally([Tally; 2]);
+pub(crate) struct ChangeTally {
+    /// Of the tensor before, and of its change.
+    tensor: [Tally; 2],
+    gradient: Tally,
+}
 
 impl ChangeTally {
-    pub(crate) const NOTHING: Self = Self([Tally::NOTHING; 2]);
+    pub(crate) const NOTHING: Self = Self { tensor: [Tally::NOTHING; 2], gradient: Tally::NOTHING };
 
-    /// Lets `step` change `param`, a part of it at a time with what is cut with it, and adds what it did.
+    /// Lets `step` change `param`, a part of it at a time with what is cut with it, and adds what it did and by what gradient.
     pub(crate) fn watch<T: Element, S: Split>(
         &mut self,
         active: Active,
-        param: &mut [T],
+        (param, grad): (&mut [T], &[T]),
         mut others: S,
-        step: &impl Fn(&mut [T], S),
+        step: &impl Fn(&mut [T], &[T], S),
     ) {
         let mut buffer = [T::zero(); WINDOW];
-        for param in param.chunks_mut(WINDOW) {
+        for (param, grad) in param.chunks_mut(WINDOW).zip(grad.chunks(WINDOW)) {
             let before = &mut buffer[..param.len()];
             before.copy_from_slice(param);
             let (part, rest) = others.split_at(param.len());
             others = rest;
-            step(param, part);
-            simd::dispatch(active, AddChange { before, after: param, to: &mut self.0 });
+            simd::dispatch(active, AddSlice { x: grad, to: &mut self.gradient });
+            step(param, grad, part);
+            simd::dispatch(active, AddChange { before, after: param, to: &mut self.tensor });
         }
     }
 
     pub(crate) fn join(&mut self, other: &Self) {
-        for (tally, other) in self.0.iter_mut().zip(&other.0) {
+        for (tally, other) in self.tensor.iter_mut().zip(&other.tensor) {
             tally.join(other);
         }
+        self.gradient.join(&other.gradient);
     }
 
     /// Of a tensor of so many elements.
     pub(crate) fn change(&self, elements: usize) -> Change {
-        let [before, update] = self.0.each_ref().map(|tally| Magnitude::new(tally, elements));
-        Change { before, update }
+        let [before, update] = self.tensor.each_ref().map(|tally| Magnitude::new(tally, elements));
+        Change { before, update, gradient: Some(Magnitude::new(&self.gradient, elements)) }
     }
 }
 
@@ -334,11 +345,11 @@ fn change_between<T: Element>(before: &[T], after: &[T]) -> Change {
             for (before, after) in before.chunks(WINDOW).zip(after.chunks(WINDOW)) {
                 let buffer = &mut buffer[..before.len()];
                 buffer.copy_from_slice(before);
-                simd::dispatch(active, AddChange { before: buffer, after, to: &mut to.0 });
+                simd::dispatch(active, AddChange { before: buffer, after, to: &mut to.tensor });
             }
         },
         &|_| ChangeTally::NOTHING,
         &|all, other| all.join(&other),
     );
-    all.change(before.len())
+    Change { gradient: None, ..all.change(before.len()) }
 }

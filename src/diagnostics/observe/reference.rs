@@ -12,9 +12,9 @@ pub fn non_finite<T: Float>(x: &[T]) -> usize {
     x.iter().filter(|x| !x.is_finite()).count()
 }
 
-/// Whether an activation with output `y` has next to no slope.
+/// Whether an activation with output `y` has next to no slope; an infinite bound is none.
 pub fn is_flat<T: Float>(y: T, [low, high]: [T; 2]) -> bool {
-    y <= low || y >= high
+    low.is_finite() && y <= low || high.is_finite() && y >= high
 }
 
 /// How many values are flat.

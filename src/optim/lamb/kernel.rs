@@ -135,11 +135,12 @@ pub(super) fn step<T: Element>(
     update: Update<T>,
     rate: f64,
     state: [&mut [T]; 2],
-    (param, change): (&mut [T], Option<&mut Change>),
+    tensors: (&mut [T], &[T]),
+    change: Option<&mut Change>,
 ) {
     let (active, rate) = (Active::current(), Factor::new(rate));
     let [first, second] = state.map(|state| &*state);
-    driver::change(param, (first, second), change, |param, (first, second)| {
+    driver::change(tensors, (first, second), change, |param, _, (first, second)| {
         simd::dispatch(active, Along { update, rate, first, second, param });
     });
 }

@@ -129,6 +129,6 @@ fn step_all<T: Element>(op: Lamb, step: Step<'_, '_, '_, '_, T>) {
     driver::for_each_tensor(step, |tensor: Tensor<'_, T, 2>| {
         let Tensor { param, grad, state: [first, second], change } = tensor;
         let norms = kernel::average(intake, update, (&*param, grad), [&mut *first, &mut *second]);
-        kernel::step(update, op.rate(norms.weights, norms.update), [first, second], (param, change));
+        kernel::step(update, op.rate(norms.weights, norms.update), [first, second], (param, grad), change);
     });
 }
