@@ -233,14 +233,12 @@ impl Thresholds {
     fn inactive(&self, layers: &[LayerFlow]) -> Option<Verdict> {
         let activities =
             || layers.iter().enumerate().filter_map(|(layer, flow)| Some((layer, flow.activations?)));
-        let dead = activities().map(|(layer, activity)| (layer, activity, activity.dead_share()));
-        let mut dead =
-            dead.filter(|(_, activity, share)| !activity.region.is_bounded() && *share >= self.dead);
-        let flat = activities().map(|(layer, activity)| (layer, activity, activity.flat_share()));
-        let mut flat =
-            flat.filter(|(_, activity, share)| activity.region.is_bounded() && *share >= self.saturated);
-        let dead = dead.next().map(|(from_layer, _, share)| Verdict::Dead { from_layer, share });
-        dead.or_else(|| flat.next().map(|(from_layer, _, share)| Verdict::Saturated { from_layer, share }))
+        let dead =
+            activities().find(|(_, units)| !units.region.is_bounded() && units.dead_share() >= self.dead);
+        let flat =
+            activities().find(|(_, units)| units.region.is_bounded() && units.flat_share() >= self.saturated);
+        let dead = dead.map(|(from_layer, units)| Verdict::Dead { from_layer, share: units.dead_share() });
+        dead.or(flat.map(|(from_layer, units)| Verdict::Saturated { from_layer, share: units.flat_share() }))
     }
 
     /// From the last layer back.
