@@ -210,6 +210,8 @@ pub(super) fn run<T: Element, const N: usize>(
 /// One tensor of a step.
 #[derive(Debug)]
 pub(super) struct Tensor<'a, T, const N: usize> {
+    /// That of the caller: a worker's own may be another.
+    pub(super) active: Active,
     pub(super) param: &'a mut [T],
     pub(super) grad: &'a [T],
     pub(super) state: [&'a mut [T]; N],
@@ -220,8 +222,8 @@ pub(super) struct Tensor<'a, T, const N: usize> {
 impl<T: Element, const N: usize> Tensor<'_, T, N> {
     /// Applies `rule` to all elements, in one pass.
     pub(super) fn update(self, intake: Intake<T>, rule: impl Rule<T, N>) {
-        let active = Active::current();
-        change((self.param, self.grad), self.state, self.change, |param, grad, state| {
+        let Self { active, param, grad, state, change: to } = self;
+        change(active, (param, grad), state, to, |param, grad, state| {
             let (params, grads, mut state) = (&mut [param], &[grad], state.map(|tensor| [tensor]));
             let (params, grads) = (ListMut::new(params), List::new(grads));
             let state = state.each_mut().map(|list| ListMut::new(list));
@@ -233,6 +235,7 @@ impl<T: Element, const N: usize> Tensor<'_, T, N> {
 /// Calls `step` on parts of a parameter, its gradient and what is cut with them; where `change` is asked for, measures each part
 /// on the way, while it is in L1.
 pub(super) fn change<T: Element, S: Split>(
+    active: Active,
     (param, grad): (&mut [T], &[T]),
     others: S,
     change: Option<&mut Change>,
@@ -243,7 +246,7 @@ pub(super) fn change<T: Element, S: Split>(
             step(param, grad, others);
         });
     };
-    let (active, elements, mut all) = (Active::current(), param.len(), ChangeTally::NOTHING);
+    let (elements, mut all) = (param.len(), ChangeTally::NOTHING);
     parallel::accumulate(
         ((param, grad), others),
         TASK,
@@ -266,14 +269,14 @@ pub(super) fn for_each_tensor<T: Element, const N: usize>(
     let mut lists = step.state.iter_mut();
     let state: [&mut [&mut [T]]; N] =
         core::array::from_fn(|_| lists.next().map(|list| &mut **list).unwrap_or_default());
-    let lists = ((step.params, step.grads, state), step.changes);
+    let (active, lists) = (Active::current(), ((step.params, step.grads, state), step.changes));
     parallel::for_each(lists, tensors_of_a_task, |((params, grads, state), changes)| {
         let mut state = state.map(|list| list.iter_mut());
         let mut changes = changes.into_iter().flatten();
         for (param, grad) in params.iter_mut().zip(grads) {
             let state =
                 state.each_mut().map(|list| list.next().map(|tensor| &mut **tensor).unwrap_or_default());
-            f(Tensor { param, grad, state, change: changes.next() });
+            f(Tensor { active, param, grad, state, change: changes.next() });
         }
     });
 }

@@ -67,12 +67,11 @@ pub(super) struct Norms {
 
 /// A new pair of averages, and the norms that they lead to.
 pub(super) fn average<T: Element>(
-    intake: Intake<T>,
-    update: Update<T>,
+    active: Active,
+    (intake, update): (Intake<T>, Update<T>),
     given: (&[T], &[T]),
     state: [&mut [T]; 2],
 ) -> Norms {
-    let active = Active::current();
     let mut partials = Partials::NOTHING;
     parallel::accumulate(
         (given, state),
@@ -132,15 +131,15 @@ impl<T: Element> Kernel for Averages<'_, T> {
 
 /// `p = p − rate·u`.
 pub(super) fn step<T: Element>(
-    update: Update<T>,
-    rate: f64,
+    active: Active,
+    (update, rate): (Update<T>, f64),
     state: [&mut [T]; 2],
     tensors: (&mut [T], &[T]),
     change: Option<&mut Change>,
 ) {
-    let (active, rate) = (Active::current(), Factor::new(rate));
+    let rate = Factor::new(rate);
     let [first, second] = state.map(|state| &*state);
-    driver::change(tensors, (first, second), change, |param, _, (first, second)| {
+    driver::change(active, tensors, (first, second), change, |param, _, (first, second)| {
         simd::dispatch(active, Along { update, rate, first, second, param });
     });
 }
