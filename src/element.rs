@@ -96,6 +96,7 @@ pub(crate) mod compiled {
         + crate::clip::clip_norm::Compiled
         + crate::clip::clip_value::Compiled
         + crate::clip::per_sample::Compiled
+        + crate::diagnostics::observe::Compiled
         + crate::loss::binary_cross_entropy_with_logits::Compiled
         + crate::loss::cross_entropy::Compiled
         + crate::loss::negative_log_likelihood::Compiled

@@ -40,6 +40,7 @@ extern crate alloc;
 pub mod activation;
 mod channels;
 pub mod clip;
+pub mod diagnostics;
 mod element;
 mod epilogue;
 mod error;
@@ -85,6 +86,7 @@ pub mod reference {
     pub use crate::activation::reference as activation;
     pub use crate::clip::clip_norm::reference as clip_norm;
     pub use crate::clip::clip_value::reference as clip_value;
+    pub use crate::diagnostics::observe::reference as observe;
     pub use crate::linear::reference as linear;
     pub use crate::loss::binary_cross_entropy_with_logits::reference as binary_cross_entropy_with_logits;
     pub use crate::loss::cross_entropy::reference as cross_entropy;

@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use steadygrad::clip::{AutoClip, ClipAdaptive, ClipNorm, ClipPerSample, ClipValue, NormHistory};
+use steadygrad::diagnostics::{Change, GradientFlow, LayerFlow, PowerIteration, Thresholds};
 use steadygrad::linear::{Dense, DenseGradients, DenseWeights};
 use steadygrad::loss::{
     BinaryCrossEntropyWithLogits, CrossEntropy, NegativeLogLikelihood, PointwiseLoss, Reduction, Softmax,
@@ -150,6 +151,7 @@ fn clip_and_step<T: Element>() {
         ClipPerSample::scale(shape, &norms, &mut grads).unwrap();
     });
     assert_none("ClipValue", || ClipValue { min: -0.1, max: 0.1 }.clip(&mut [&mut grads]).unwrap());
+    let mut changes = [Change::default()];
     let optimizers: &[&(dyn Optimizer<T> + Send + Sync)] = &[
         &Sgd::default(),
         &Sgd { momentum: Momentum::Nesterov { momentum: 0.9 }, ..Sgd::default() },
@@ -171,6 +173,10 @@ fn clip_and_step<T: Element>() {
             optimizer.step(2, &mut [&mut params], Gradients::new(&[&grads]), state).unwrap();
             let clipped = Clipped::new(*optimizer, 0.25);
             clipped.step(2, &mut [&mut params], Gradients::new(&[&grads]), state).unwrap();
+            let grads: [&[T]; 1] = [&grads];
+            let grads = Gradients::new(&grads);
+            optimizer.step_observed(2, &mut [&mut params], grads, state, &mut changes).unwrap();
+            clipped.step_observed(2, &mut [&mut params], grads, state, &mut changes).unwrap();
         });
     }
 }
@@ -228,6 +234,11 @@ fn dense<T: Element>() {
     assert_none("Dense::forward_packed", || {
         op.forward_packed(batch, &x, (&packed, Some(&bias)), Epilogue::default(), &mut scratch, &mut y)
             .unwrap();
+    });
+    let mut flow = LayerFlow::default();
+    assert_none("Dense::backward_observed", || {
+        let gradients = DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db) };
+        op.backward_observed(batch, &x, &dy, &weights, &mut scratch, gradients, &mut flow).unwrap();
     });
     assert_none("Dense::backward", || {
         let gradients = DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db) };
@@ -527,6 +538,31 @@ fn allocation_none_in_recurrent() {
     recurrent::<f64>();
     recurrent_stack::<f32>();
     recurrent_stack::<f64>();
+}
+
+fn diagnostics<T: Element>() {
+    let (x, y, shape) = (ramp::<T>(LEN), ramp::<T>(LEN), RowShape { rows: 300, cols: 1000 });
+    let mut flow = GradientFlow::new(3);
+    assert_none("LayerFlow and Thresholds", || {
+        for layer in &mut flow.layers {
+            layer.observe_activations(shape, Activation::Relu, &y).unwrap();
+            layer.observe_gradient(&x);
+            layer.observe_step(&x, &y).unwrap();
+        }
+        std::hint::black_box(Thresholds::default().diagnose(&flow.layers).unwrap());
+        flow.clear();
+    });
+    let (mut v, mut u) = (ramp::<T>(1000), ramp::<T>(1000));
+    assert_none("PowerIteration", || {
+        let product = |x: &[T], y: &mut [T]| Activation::Tanh.forward(x, y);
+        PowerIteration::default().largest(&mut v, &mut u, product, product).unwrap();
+    });
+}
+
+#[test]
+fn allocation_none_in_diagnostics() {
+    diagnostics::<f32>();
+    diagnostics::<f64>();
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod fuzz {
     pub(crate) mod activation;
     pub(crate) mod clip;
+    pub(crate) mod diagnostics;
     pub(crate) mod init;
     pub(crate) mod linear;
     pub(crate) mod loss;
@@ -65,6 +66,11 @@ fn math() {
 #[test]
 fn clip() {
     run_all("clip", fuzz::clip::run);
+}
+
+#[test]
+fn diagnostics() {
+    run_all("diagnostics", fuzz::diagnostics::run);
 }
 
 #[test]

@@ -22,6 +22,8 @@ const FOLDERS: &[(&str, Kind)] = &[
     ("clip", Kind::Composition),
     ("clip/clip_norm", Kind::Leaf),
     ("clip/clip_value", Kind::Leaf),
+    ("diagnostics", Kind::Composition),
+    ("diagnostics/observe", Kind::Leaf),
     ("gradcheck", Kind::Composition),
     ("init", Kind::Composition),
     ("linear", Kind::Leaf),
@@ -86,6 +88,7 @@ const FOLDERS: &[(&str, Kind)] = &[
 
 /// Ops that share a leaf, where its own name is not one of them.
 const SHARED: &[(&str, &[&str])] = &[
+    ("diagnostics/observe", &["activity", "change"]),
     ("linear", &["gemm", "dense"]),
     ("norm/group_norm", &["group_norm", "instance_norm"]),
     ("norm/weight_norm", &["weight_norm", "weight_standardization"]),

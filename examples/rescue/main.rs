@@ -87,6 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rows = train_all(Plan { depth, width, epochs, seed }, &digits)?;
     report::print_table(&rows);
     report::explain(&rows);
+    report::print_diagnoses(&rows);
 
     println!(
         "\nThe vanishing network of {pretrain_depth} hidden layers, from scratch and pre-trained layer by layer:\n"

@@ -9,6 +9,8 @@
 
 use rand_chacha::ChaCha8Rng;
 use steadygrad::clip::{ClipNorm, NonFinite};
+use steadygrad::diagnostics::GradientFlow;
+use steadygrad::init::Lsuv;
 use steadygrad::linear::{Dense, DenseGradients, DenseWeights};
 use steadygrad::loss::{CrossEntropy, PointwiseLoss, Reduction, Targets};
 use steadygrad::regularize::{Dropout, MaskShape};
@@ -17,10 +19,12 @@ use steadygrad::{Epilogue, Error, Philox, RowShape};
 
 use crate::digits::{CLASSES, PIXELS, Samples};
 use crate::norms::{Mode, State};
-use crate::remedies::{Connection, Objective, Remedy};
+use crate::remedies::{Connection, Objective, Remedy, Weights};
 
 /// Images of a step.
 pub(crate) const BATCH: usize = 32;
+/// Images that weights are scaled on.
+const LSUV_IMAGES: usize = 256;
 /// Tensors of a layer: weights, bias, γ and β, the last two empty without a norm.
 pub(crate) const TENSORS: usize = 4;
 
@@ -48,23 +52,26 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// `depth` hidden layers of `width` neurons.
+    /// `depth` hidden layers of `width` neurons; `images` are what weights may be scaled on.
     pub(crate) fn new(
         remedy: Remedy,
         [depth, width]: [usize; 2],
         seed: u64,
         rng: &mut ChaCha8Rng,
+        images: &[f32],
     ) -> Result<Self, Error> {
         let mut sizes = vec![PIXELS];
         sizes.extend(std::iter::repeat_n(width, depth));
         sizes.push(CLASSES);
-        let (mut layers, mut parameters) = (Vec::new(), Vec::new());
+        let (mut layers, mut parameters): (Vec<Layer>, Vec<Vec<f32>>) = Default::default();
         for (index, size) in sizes.windows(2).enumerate() {
             let dense = Dense { inputs: size[0], outputs: size[1] };
             let norm = State::new(remedy.norm, remedy.activation, BATCH, dense.outputs);
             let mut weights = vec![0.0; dense.outputs * dense.inputs];
             let shape = RowShape { rows: dense.outputs, cols: dense.inputs };
-            remedy.init.fill(shape, rng, &mut weights)?;
+            if let Weights::Drawn(init) = remedy.init {
+                init.fill(shape, rng, &mut weights)?;
+            }
             let [gamma, beta] = if index < depth { norm.parameters() } else { Default::default() };
             parameters.extend([weights, vec![0.0; dense.outputs], gamma, beta]);
             let residual = remedy.connection == Connection::Residual && (1..depth).contains(&index);
@@ -79,6 +86,13 @@ impl Network {
                 dy: values(),
             });
         }
+        if let Weights::Lsuv = remedy.init {
+            let dense: Vec<Dense> = layers.iter().map(|layer| layer.dense).collect();
+            let mut weights: Vec<&mut [f32]> =
+                parameters.iter_mut().step_by(TENSORS).map(Vec::as_mut_slice).collect();
+            let images = &images[..images.len().min(LSUV_IMAGES * PIXELS)];
+            Lsuv::default().fill_stack(&dense, remedy.activation, images, rng, &mut weights)?;
+        }
         let gradients = parameters.clone();
         Ok(Self { remedy, layers, parameters, gradients, scratch: Vec::new(), seed })
     }
@@ -90,7 +104,12 @@ impl Network {
     }
 
     /// Writes the sums of every layer, the last of which are the logits; `step` is that of a pass to learn from.
-    fn forward(&mut self, images: &[f32], step: Option<u64>) -> Result<(), Error> {
+    fn forward(
+        &mut self,
+        images: &[f32],
+        step: Option<u64>,
+        mut flow: Option<&mut GradientFlow>,
+    ) -> Result<(), Error> {
         let (batch, last) = (images.len() / PIXELS, self.layers.len() - 1);
         let mode = if step.is_some() { Mode::Training } else { Mode::Testing };
         for index in 0..=last {
@@ -108,6 +127,10 @@ impl Network {
             dense.forward(batch, x, weights, epilogue, scratch, z)?;
             if index < last {
                 norm.forward(mode, [gamma, beta], z, y)?;
+                if let Some(flow) = &mut flow {
+                    let shape = RowShape { rows: batch, cols: dense.outputs };
+                    flow.layers[index].observe_activations(shape, self.remedy.activation, y)?;
+                }
                 if step.is_some() {
                     dropout.forward_in_place(MaskShape::elements(elements), stream, y)?;
                 }
@@ -116,9 +139,15 @@ impl Network {
         Ok(())
     }
 
-    /// The loss of a batch; writes its gradients for every layer and every parameter.
-    pub(crate) fn gradients(&mut self, samples: &Samples, step: u64) -> Result<f64, Error> {
-        self.forward(&samples.images, Some(step))?;
+    /// The loss of a batch; writes its gradients for every layer and every parameter, and measures them where that is asked
+    /// for.
+    pub(crate) fn gradients(
+        &mut self,
+        samples: &Samples,
+        step: u64,
+        mut flow: Option<&mut GradientFlow>,
+    ) -> Result<f64, Error> {
+        self.forward(&samples.images, Some(step), flow.as_deref_mut())?;
         let loss = self.loss(samples)?;
         let batch = samples.len();
         self.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
@@ -131,14 +160,21 @@ impl Network {
             let weights = &self.parameters[index * TENSORS];
             let [dweights, dbias, ..] = tensors_mut(&mut self.gradients, index);
             let mut gradients = DenseGradients { input: None, weights: Some(dweights), bias: Some(dbias) };
+            let mut backward = |x: &[f32], gradients| match &mut flow {
+                Some(flow) => {
+                    let layer = &mut flow.layers[index];
+                    dense.backward_observed(batch, x, dz, weights, scratch, gradients, layer)
+                }
+                None => dense.backward(batch, x, dz, weights, scratch, gradients),
+            };
             let Some(below) = before.last_mut() else {
-                dense.backward(batch, &samples.images, dz, weights, scratch, gradients)?;
+                backward(&samples.images, gradients)?;
                 break;
             };
             let elements = batch * dense.inputs;
             let dy = &mut below.dy[..elements];
             gradients.input = Some(&mut *dy);
-            dense.backward(batch, &below.y[..elements], dz, weights, scratch, gradients)?;
+            backward(&below.y[..elements], gradients)?;
             if let Some((dropout, stream)) = drops {
                 dropout.backward_in_place(MaskShape::elements(elements), stream, dy)?;
             }
@@ -175,17 +211,12 @@ impl Network {
         }
     }
 
-    /// Norm of the gradient at each layer's sums.
-    pub(crate) fn norms(&self) -> Result<Vec<f64>, Error> {
-        self.layers.iter().map(|layer| norm(&[layer.dz.as_slice()])).collect()
-    }
-
     /// Share of the images whose largest logit is at their class; logits that are not finite are no answer.
     pub(crate) fn accuracy(&mut self, samples: &Samples) -> Result<f64, Error> {
         let mut right = 0;
         let batches = samples.images.chunks(BATCH * PIXELS).zip(samples.classes.chunks(BATCH));
         for (images, classes) in batches {
-            self.forward(images, None)?;
+            self.forward(images, None, None)?;
             let logits = &self.layers.last().expect("a last layer").z;
             for (row, &class) in logits.chunks_exact(CLASSES).zip(classes) {
                 let best = (0..CLASSES).max_by(|&a, &b| row[a].total_cmp(&row[b]));

@@ -16,7 +16,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The gradient's norm at each layer before the first step.
 pub(crate) fn gradient_norms(path: &Path, rows: &[Row]) -> Result<()> {
     let panels = panels(rows, "gradient norm by layer, before the first step", |row| {
-        numbered(row.history.epochs[0].norms.iter().copied())
+        numbered(row.history.epochs[0].norms())
     });
     chart::draw(path, "layer (1 is next to the pixels)", NORMS, &panels)
 }
@@ -46,7 +46,7 @@ fn panels(rows: &[Row], caption: &str, points: impl Fn(&Row) -> Vec<(f64, f64)>)
     [("Vanishing", Disease::Vanishing), ("Exploding", Disease::Exploding)].map(|(title, disease)| {
         let line = |row: &Row| {
             let name = row.remedy.name.split(':').next().unwrap_or(row.remedy.name);
-            Line { name: format!("{name}: {}", row.verdict()), points: points(row) }
+            Line { name: format!("{name}: {}", row.outcome()), points: points(row) }
         };
         let rows = rows.iter().filter(|row| row.remedy.disease == disease);
         Panel { caption: format!("{title}: {caption}"), lines: rows.map(line).collect() }

@@ -7,6 +7,15 @@ use steadygrad::{Activation, Init};
 
 use crate::norms::Norm;
 
+/// How the weights start.
+#[derive(Clone, Copy)]
+pub(crate) enum Weights {
+    /// By a rule.
+    Drawn(Init),
+    /// Orthogonal, then scaled layer by layer on the images to learn from.
+    Lsuv,
+}
+
 /// What the network is asked to minimise.
 #[derive(Clone, Copy)]
 pub(crate) enum Objective {
@@ -57,7 +66,7 @@ pub(crate) struct Remedy {
     pub(crate) name: &'static str,
     pub(crate) disease: Disease,
     pub(crate) activation: Activation,
-    pub(crate) init: Init,
+    pub(crate) init: Weights,
     pub(crate) objective: Objective,
     pub(crate) norm: Norm,
     pub(crate) connection: Connection,
@@ -69,9 +78,12 @@ pub(crate) struct Remedy {
     pub(crate) stepping: Stepping,
 }
 
-const XAVIER: Init = Init::Xavier { gain: 1.0, distribution: Distribution::Normal };
-const HE: Init =
-    Init::Kaiming { gain: std::f64::consts::SQRT_2, fan: Fan::In, distribution: Distribution::Normal };
+const XAVIER: Weights = Weights::Drawn(Init::Xavier { gain: 1.0, distribution: Distribution::Normal });
+const HE: Weights = Weights::Drawn(Init::Kaiming {
+    gain: std::f64::consts::SQRT_2,
+    fan: Fan::In,
+    distribution: Distribution::Normal,
+});
 const LEAKY_RELU: Activation = Activation::LeakyRelu { slope: 0.01 };
 const ELU: Activation = Activation::Elu { alpha: 1.0 };
 const CLIP_VALUE: Clip = Clip::Value(ClipValue { min: -0.01, max: 0.01 });
@@ -86,7 +98,7 @@ pub(crate) fn all() -> Vec<Remedy> {
         name: "vanishing: sigmoid, squared error, N(0, 0.1²)",
         disease: Disease::Vanishing,
         activation: Activation::Sigmoid,
-        init: Init::Normal { mean: 0.0, std: 0.1 },
+        init: Weights::Drawn(Init::Normal { mean: 0.0, std: 0.1 }),
         objective: Objective::SquaredError,
         norm: Norm::None,
         connection: Connection::Plain,
@@ -99,7 +111,7 @@ pub(crate) fn all() -> Vec<Remedy> {
         name: "exploding: ReLU, cross-entropy, N(0, 0.4²)",
         disease: Disease::Exploding,
         activation: Activation::Relu,
-        init: Init::Normal { mean: 0.0, std: 0.4 },
+        init: Weights::Drawn(Init::Normal { mean: 0.0, std: 0.4 }),
         objective: Objective::CrossEntropy,
         ..vanishing
     };
@@ -108,9 +120,11 @@ pub(crate) fn all() -> Vec<Remedy> {
         vanishing,
         Remedy { name: "+ Xavier init", init: XAVIER, ..vanishing },
         Remedy { name: "+ He init", init: HE, ..vanishing },
+        Remedy { name: "+ LSUV", init: Weights::Lsuv, ..vanishing },
         Remedy { name: "+ ReLU", activation: Activation::Relu, ..vanishing },
         Remedy { name: "+ LeakyReLU", activation: LEAKY_RELU, ..vanishing },
         Remedy { name: "+ ELU", activation: ELU, ..vanishing },
+        Remedy { name: "+ ELU, LSUV", activation: ELU, init: Weights::Lsuv, ..vanishing },
         Remedy { name: "+ cross-entropy", objective: Objective::CrossEntropy, ..vanishing },
         Remedy { name: "+ clip by value", clip: CLIP_VALUE, ..vanishing },
         Remedy { name: "+ clip by norm", clip: clip_norm, ..vanishing },
@@ -130,6 +144,7 @@ pub(crate) fn all() -> Vec<Remedy> {
         exploding,
         Remedy { name: "+ Xavier init", init: XAVIER, ..exploding },
         Remedy { name: "+ He init", init: HE, ..exploding },
+        Remedy { name: "+ LSUV", init: Weights::Lsuv, ..exploding },
         Remedy { name: "+ LeakyReLU", activation: LEAKY_RELU, ..exploding },
         Remedy { name: "+ ELU", activation: ELU, ..exploding },
         Remedy { name: "+ clip by value", clip: CLIP_VALUE, ..exploding },

@@ -1,9 +1,11 @@
-//! What the measurements mean: a verdict a row, the table, the numbers, and the run in words.
+//! What the measurements mean: an outcome and two diagnoses a row, the table, the numbers, and the run in words.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+
+use steadygrad::diagnostics::{Diagnosis, GradientFlow, Signal, Thresholds, Verdict};
 
 use crate::remedies::{Disease, Remedy};
 use crate::training::{Epoch, History};
@@ -18,28 +20,51 @@ pub(crate) struct Row {
 const LEARNS: f64 = 0.9;
 /// Accuracy below which it has learnt nothing worth the name; guessing is right in a tenth of the cases.
 const NOTHING: f64 = 0.3;
-/// How far the first layer's gradient may be from the last layer's.
-const STEADY: f64 = 1e3;
 
-/// What became of a network, from its numbers alone.
+/// What became of a network.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum Outcome {
     Learns,
     LearnsPartly,
-    Vanished,
-    Exploded,
+    /// It learnt nothing: of this.
+    Sick(Verdict),
+    /// It learnt nothing, and the diagnosis finds nothing.
     Stuck,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Learns => "learns",
             Self::LearnsPartly => "learns partly",
-            Self::Vanished => "vanished",
-            Self::Exploded => "exploded",
+            Self::Sick(verdict) => verdict.name(),
             Self::Stuck => "stuck",
         })
+    }
+}
+
+/// The crate's diagnosis, by its default thresholds.
+fn diagnose(flow: &GradientFlow) -> Diagnosis<'_> {
+    Thresholds::default().diagnose(&flow.layers).expect("default thresholds are in range")
+}
+
+/// The disease and where it begins, with layers counted as in the pictures, from 1.
+fn in_short(verdict: Verdict) -> String {
+    let name = verdict.name();
+    match verdict {
+        Verdict::Vanishing { from_layer, signal: Signal::Gradients, .. } => {
+            format!("{name} from {} back", from_layer + 1)
+        }
+        Verdict::Exploding { factor, .. } if !factor.is_finite() => "not finite".into(),
+        Verdict::Exploding { from_layer, signal: Signal::Gradients, .. } => {
+            format!("{name} from {} back", from_layer + 1)
+        }
+        Verdict::Healthy => name.into(),
+        Verdict::Vanishing { from_layer, .. }
+        | Verdict::Exploding { from_layer, .. }
+        | Verdict::Saturated { from_layer, .. }
+        | Verdict::Dead { from_layer, .. } => format!("{name} from {} on", from_layer + 1),
+        _ => name.into(),
     }
 }
 
@@ -56,59 +81,78 @@ impl Row {
         self.last().accuracy
     }
 
-    /// By accuracy where something was learnt; else by what was wrong with the gradients.
-    pub(crate) fn verdict(&self) -> Verdict {
-        let ratio = self.first().ratio();
-        if self.history.diverged_at.is_some() {
-            Verdict::Exploded
-        } else if self.accuracy() >= LEARNS {
-            Verdict::Learns
-        } else if self.accuracy() >= NOTHING {
-            Verdict::LearnsPartly
-        } else if ratio.is_nan() || ratio > STEADY {
-            Verdict::Exploded
-        } else if ratio < 1.0 / STEADY {
-            Verdict::Vanished
+    /// Of the first step's measurements.
+    fn before(&self) -> Verdict {
+        diagnose(&self.first().flow).verdict
+    }
+
+    /// Of what a step after the last would measure.
+    fn after(&self) -> Verdict {
+        diagnose(&self.history.after).verdict
+    }
+
+    /// By accuracy where something was learnt; else by the diagnosis before the first step, or where that found nothing, after
+    /// the last.
+    pub(crate) fn outcome(&self) -> Outcome {
+        if self.history.diverged_at.is_none() && self.accuracy() >= LEARNS {
+            Outcome::Learns
+        } else if self.history.diverged_at.is_none() && self.accuracy() >= NOTHING {
+            Outcome::LearnsPartly
         } else {
-            Verdict::Stuck
+            let sick = [self.before(), self.after()].into_iter().find(|&verdict| verdict != Verdict::Healthy);
+            sick.map_or(Outcome::Stuck, Outcome::Sick)
         }
     }
 }
 
 /// The table, a line a row.
 pub(crate) fn print_table(rows: &[Row]) {
-    println!("{:<49} {:>19} {:>19} {:>9}  verdict", "", "gradient, first to", "the same in the", "test");
-    println!("{:<49} {:>19} {:>19} {:>9}", "remedy", "last layer, at start", "last epoch", "accuracy");
+    let head = ["gradient, first", "test", "", "diagnosis before", "and after"];
+    println!("{:<49} {:>15} {:>9}  {:<13} {:<24} {}", "", head[0], head[1], head[2], head[3], head[4]);
+    let head = ["to last layer", "accuracy", "outcome", "the first step", "the last"];
+    println!("{:<49} {:>15} {:>9}  {:<13} {:<24} {}", "remedy", head[0], head[1], head[2], head[3], head[4]);
     for row in rows {
         let indent = if row.remedy.name.starts_with('+') { "  " } else { "" };
         println!(
-            "{:<49} {:>19} {:>19} {:>7.1} %  {}",
+            "{:<49} {:>15} {:>7.1} %  {:<13} {:<24} {}",
             format!("{indent}{}", row.remedy.name),
             format!("{:.0e}", row.first().ratio()),
-            format!("{:.0e}", row.last().ratio()),
             100.0 * row.accuracy(),
+            row.outcome(),
+            in_short(row.before()),
             match row.history.diverged_at {
-                Some(step) => format!("{} (not finite at step {step})", row.verdict()),
-                None => row.verdict().to_string(),
+                Some(step) => format!("{} at step {step}", in_short(row.after())),
+                None => in_short(row.after()),
             }
         );
     }
 }
 
+/// The whole diagnosis of both diseases, before the first step.
+pub(crate) fn print_diagnoses(rows: &[Row]) {
+    for (disease, _) in DISEASES {
+        let sick = rows.iter().find(|row| row.remedy.disease == disease);
+        let sick = sick.expect("a disease comes before its remedies");
+        println!("\n{}, before the first step:\n{}", sick.remedy.name, diagnose(&sick.first().flow));
+    }
+}
+
+const DISEASES: [(Disease, &str); 2] = [(Disease::Vanishing, "vanishing"), (Disease::Exploding, "exploding")];
+
 /// The run in words, from its numbers.
 pub(crate) fn explain(rows: &[Row]) {
     println!();
-    for (disease, what) in [(Disease::Vanishing, "vanishing"), (Disease::Exploding, "exploding")] {
+    for (disease, what) in DISEASES {
         let mut of = rows.iter().filter(|row| row.remedy.disease == disease);
         let sick = of.next().expect("a disease comes before its remedies");
-        let norms = &sick.first().norms;
-        let (first, last) = (norms[0], norms[norms.len() - 1]);
+        let mut norms = sick.first().norms();
+        let (first, last) = (norms.next().unwrap_or(f64::NAN), norms.next_back().unwrap_or(f64::NAN));
         println!(
             "The {what} network: of a gradient of {last:.1e} at the last layer, {first:.1e} is at the first; {:.1} % of \
              the test digits were recognised (guessing: 10 %).",
             100.0 * sick.accuracy()
         );
-        let (healed, others): (Vec<&Row>, Vec<&Row>) = of.partition(|row| row.verdict() == Verdict::Learns);
+        let (healed, others): (Vec<&Row>, Vec<&Row>) = of.partition(|row| row.outcome() == Outcome::Learns);
         println!("  healed by: {}", names(&healed));
         println!("  not by:    {}", names(&others));
     }
@@ -120,8 +164,8 @@ pub(crate) fn explain(rows: &[Row]) {
         best.first().ratio()
     );
     println!(
-        "Verdicts: learns from {:.0} % accuracy, partly from {:.0} %; below that vanished or exploded where first and last \
-         layer differ by more than {STEADY:.0} times, exploded where a loss or gradient was not finite, else stuck.",
+        "Outcomes: learns from {:.0} % accuracy, partly from {:.0} %; below that the disease that the crate's diagnosis names, with \
+         its default thresholds, layers counted from the pixels.",
         100.0 * LEARNS,
         100.0 * NOTHING
     );
@@ -139,7 +183,7 @@ fn names(rows: &[&Row]) -> String {
 pub(crate) fn write_csv(path: &Path, rows: &[Row]) -> io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     write!(file, "disease,remedy,epoch,loss,test_accuracy,first_to_last_ratio")?;
-    let layers = rows.first().map_or(0, |row| row.first().norms.len());
+    let layers = rows.first().map_or(0, |row| row.first().norms().count());
     (1..=layers).try_for_each(|layer| write!(file, ",gradient_norm_{layer}"))?;
     writeln!(file)?;
     for row in rows {
@@ -148,10 +192,10 @@ pub(crate) fn write_csv(path: &Path, rows: &[Row]) -> io::Result<()> {
             Disease::Exploding => "exploding",
         };
         for (number, epoch) in row.history.epochs.iter().enumerate() {
-            let Epoch { loss, accuracy, norms } = epoch;
+            let Epoch { loss, accuracy, .. } = epoch;
             write!(file, "{disease},\"{}\",{},{loss:e}", row.remedy.name, number + 1)?;
             write!(file, ",{accuracy:.4},{:e}", epoch.ratio())?;
-            norms.iter().try_for_each(|norm| write!(file, ",{norm:e}"))?;
+            epoch.norms().try_for_each(|norm| write!(file, ",{norm:e}"))?;
             writeln!(file)?;
         }
     }

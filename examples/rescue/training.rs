@@ -3,6 +3,7 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use steadygrad::diagnostics::{Change, GradientFlow};
 use steadygrad::optim::{Adam, Gradients, Momentum, Optimizer, Sgd};
 use steadygrad::{Error, RowShape};
 
@@ -34,14 +35,19 @@ pub(crate) struct Epoch {
     pub(crate) loss: f64,
     /// Share of the test images that are recognised, after the epoch.
     pub(crate) accuracy: f64,
-    /// Norm of the loss's gradient at each layer's sums, in the epoch's first step.
-    pub(crate) norms: Vec<f64>,
+    /// What the epoch's first step measured.
+    pub(crate) flow: GradientFlow,
 }
 
 impl Epoch {
+    /// Norm of the loss's gradient at each layer's sums.
+    pub(crate) fn norms(&self) -> impl DoubleEndedIterator<Item = f64> {
+        self.flow.layers.iter().filter_map(|layer| Some(layer.gradient?.norm))
+    }
+
     /// First layer's gradient norm over the last layer's.
     pub(crate) fn ratio(&self) -> f64 {
-        self.norms[0] / self.norms[self.norms.len() - 1]
+        self.norms().next().unwrap_or(f64::NAN) / self.norms().next_back().unwrap_or(f64::NAN)
     }
 }
 
@@ -52,6 +58,8 @@ pub(crate) struct History {
     pub(crate) steps: Vec<f64>,
     /// The first step whose loss or gradients were not finite; training ended there.
     pub(crate) diverged_at: Option<u64>,
+    /// What a step after the last would have measured.
+    pub(crate) after: GradientFlow,
 }
 
 /// Trains one row; `progress` is called after each epoch.
@@ -77,40 +85,42 @@ pub(crate) fn train_from(
         rng.set_stream(number);
         rng
     };
-    let mut network = Network::new(remedy, [plan.depth, plan.width], plan.seed, &mut stream(2))?;
+    let mut network =
+        Network::new(remedy, [plan.depth, plan.width], plan.seed, &mut stream(2), &digits.train.images)?;
     network.parameters[..start.len()].clone_from_slice(start);
     let mut stepper = Stepper::new(remedy, &network);
     let mut order: Vec<usize> = (0..digits.train.len()).collect();
     let mut shuffle = stream(1);
-    let mut history = History { epochs: Vec::new(), steps: Vec::new(), diverged_at: None };
+    let after = GradientFlow::new(network.layers.len());
+    let mut history = History { epochs: Vec::new(), steps: Vec::new(), diverged_at: None, after };
     let mut step = 0;
     for epoch in 0..plan.epochs {
         order.shuffle(&mut shuffle);
-        let (mut losses, mut norms) = (0.0, Vec::new());
-        for batch in order.chunks(BATCH) {
+        let (mut losses, mut flow) = (0.0, GradientFlow::new(network.layers.len()));
+        for (number, batch) in order.chunks(BATCH).enumerate() {
             let batch = digits.train.pick(batch);
             step += 1;
-            let loss = network.gradients(&batch, step)?;
+            let mut observed = Some(&mut flow).filter(|_| number == 0);
+            let loss = network.gradients(&batch, step, observed.as_deref_mut())?;
             losses += loss * batch.len() as f64;
-            if norms.is_empty() {
-                norms = network.norms()?;
-            }
             let tensors: Vec<&[f32]> = network.gradients.iter().map(Vec::as_slice).collect();
             history.steps.push(norm(&tensors)?);
             let steps = order.len().div_ceil(BATCH) as f64;
             let rates = Rates { epoch, epochs: plan.epochs, epochs_done: step as f64 / steps };
-            if !loss.is_finite() || !stepper.step(&mut network, rates, step)? {
+            if !loss.is_finite() || !stepper.step(&mut network, rates, step, observed)? {
                 history.diverged_at = Some(step);
                 break;
             }
         }
         let accuracy = network.accuracy(&digits.test)?;
-        history.epochs.push(Epoch { loss: losses / digits.train.len() as f64, accuracy, norms });
+        history.epochs.push(Epoch { loss: losses / digits.train.len() as f64, accuracy, flow });
         progress();
         if history.diverged_at.is_some() {
             break;
         }
     }
+    let batch = digits.train.pick(&order[..BATCH.min(order.len())]);
+    network.gradients(&batch, step + 1, Some(&mut history.after))?;
     Ok(history)
 }
 
@@ -143,8 +153,15 @@ impl Stepper {
         Self { remedy, first: zeros(), second: zeros() }
     }
 
-    /// Adds the penalty's gradient, clips and steps; `false` where clipping met gradients that are not finite.
-    fn step(&mut self, network: &mut Network, rates: Rates, step: u64) -> Result<bool, Error> {
+    /// Adds the penalty's gradient, clips and steps, and measures the step where that is asked for; `false` where clipping met
+    /// gradients that are not finite.
+    fn step(
+        &mut self,
+        network: &mut Network,
+        rates: Rates,
+        step: u64,
+        flow: Option<&mut GradientFlow>,
+    ) -> Result<bool, Error> {
         for (parameters, gradients) in
             network.parameters.chunks(TENSORS).zip(network.gradients.chunks_mut(TENSORS))
         {
@@ -158,17 +175,23 @@ impl Stepper {
         let gradients = Gradients::new(&gradients);
         let parameters = &mut slices(&mut network.parameters);
         let (first, second) = (&mut slices(&mut self.first), &mut slices(&mut self.second));
+        let mut changes = vec![Change::default(); parameters.len()];
         match self.remedy.stepping {
             Stepping::Sgd => {
                 let momentum = Momentum::Classical { momentum: MOMENTUM, dampening: 0.0 };
                 let sgd = Sgd { lr: LEARNING_RATE * rates.cosine(), momentum, ..Sgd::default() };
-                sgd.step(step, parameters, gradients, &mut [first])?;
+                sgd.step_observed(step, parameters, gradients, &mut [first], &mut changes)?;
             }
             Stepping::AdamWithWarmUp => {
                 let warm = (rates.epochs_done / WARM_UP).min(1.0);
                 let adam = Adam { lr: ADAM_LEARNING_RATE * warm * rates.cosine(), ..Adam::adamw() };
-                adam.step(step, parameters, gradients, &mut [first, second])?;
+                adam.step_observed(step, parameters, gradients, &mut [first, second], &mut changes)?;
             }
+        }
+        for (layer, changes) in
+            flow.into_iter().flat_map(|flow| &mut flow.layers).zip(changes.chunks(TENSORS))
+        {
+            layer.record(&changes[0]);
         }
         Ok(true)
     }

@@ -6,13 +6,20 @@
 //! | [`Kaiming`](Init::Kaiming) | variance gain²/fan | He et al. 2015 |
 //! | [`LeCun`](Init::LeCun) | variance 1/`fan_in` | `LeCun` et al. 1998; Klambauer et al. 2017 |
 //! | [`Orthogonal`](Init::Orthogonal) | rows or columns of length gain, at right angles | Saxe et al. 2013 |
+//! | [`Lsuv`] | orthogonal, then scaled on your data | Mishkin & Matas 2016 |
+//! | [`Branch`] | any of these, scaled by the number of residual branches | Radford et al. 2019; Zhang et al. 2019 |
 //!
 //! The generator is the caller's. Every weight takes exactly one `next_u64` of it, in row-major order, and is computed
 //! without a fused multiply-add or a function of the platform: the same generator gives the same bits on every machine
 //! and at any number of threads, and for `f32` the rounded weights of `f64`.
 
+mod lsuv;
 mod orthogonal;
+mod residual;
 mod sampler;
+
+pub use lsuv::{Lsuv, LsuvReport};
+pub use residual::{Branch, BranchLayer};
 
 use rand_core::Rng;
 

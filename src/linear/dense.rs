@@ -2,7 +2,9 @@
 
 use super::gemm::check_dense;
 use super::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, Start};
+use crate::diagnostics::{LayerFlow, Magnitude};
 use crate::shape::{check_at_least, check_len, check_range};
+use crate::stats::NormPartial;
 use crate::{Element, Epilogue, Error};
 
 /// A fully connected layer, `PyTorch`'s `Linear`.
@@ -189,52 +191,106 @@ impl Dense {
         scratch: &mut [T],
         gradients: DenseGradients<'_, T>,
     ) -> Result<(), Error> {
-        let DenseGradients { input: dx, weights: dw, bias: db } = gradients;
+        self.check_backward(batch, [x, dy, weights], scratch, &gradients)?;
+        let DenseGradients { input, weights: dw, bias } = gradients;
+        self.products(batch, [x, dy, weights], scratch, (input, dw));
+        if let Some(db) = bias {
+            <T as Compiled>::column_sums(batch, (dy, self.outputs), db, None);
+        }
+        Ok(())
+    }
+
+    /// [`backward`](Self::backward), which also measures `dy`, the gradient at the layer's sums. The same gradients, to the
+    /// bit.
+    ///
+    /// | argument   | access                                |
+    /// |------------|---------------------------------------|
+    /// | `flow`     | its `gradient` is overwritten         |
+    /// | the others | as [`backward`](Self::backward)       |
+    ///
+    /// `dy` is measured where its columns are summed for the bias; without a bias by a read of its own. The gradient of the
+    /// weights is measured by the step that reads it:
+    /// [`Optimizer::step_observed`](crate::optim::Optimizer::step_observed).
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward).
+    ///
+    /// # Examples
+    /// ```
+    /// use steadygrad::diagnostics::LayerFlow;
+    /// use steadygrad::linear::{Dense, DenseGradients};
+    ///
+    /// let (layer, mut flow) = (Dense { inputs: 2, outputs: 2 }, LayerFlow::default());
+    /// let (mut dw, mut db) = ([0.0_f64; 4], [0.0; 2]);
+    /// let mut scratch = vec![0.0; layer.backward_scratch_len::<f64>(1)];
+    /// let gradients = DenseGradients { input: None, weights: Some(&mut dw), bias: Some(&mut db) };
+    /// layer.backward_observed(1, &[1.0, 2.0], &[3.0, 4.0], &[1.0; 4], &mut scratch, gradients, &mut flow)?;
+    /// assert_eq!((dw, db), ([3.0, 6.0, 4.0, 8.0], [3.0, 4.0]));
+    /// assert_eq!(flow.gradient.unwrap().norm, 5.0);
+    /// # Ok::<(), steadygrad::Error>(())
+    /// ```
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the arguments of `backward` and where the measurements go"
+    )]
+    pub fn backward_observed<T: Element>(
+        &self,
+        batch: usize,
+        x: &[T],
+        dy: &[T],
+        weights: &[T],
+        scratch: &mut [T],
+        gradients: DenseGradients<'_, T>,
+        flow: &mut LayerFlow,
+    ) -> Result<(), Error> {
+        self.check_backward(batch, [x, dy, weights], scratch, &gradients)?;
+        let DenseGradients { input, weights: dw, bias } = gradients;
+        self.products(batch, [x, dy, weights], scratch, (input, dw));
+        flow.gradient = Some(match bias {
+            Some(db) => {
+                let mut norm = NormPartial::NOTHING;
+                <T as Compiled>::column_sums_and_norm(batch, dy, db, &mut norm);
+                Magnitude::measured(&norm, dy)
+            }
+            None => Magnitude::of(dy),
+        });
+        Ok(())
+    }
+
+    fn check_backward<T: Element>(
+        &self,
+        batch: usize,
+        [x, dy, weights]: [&[T]; 3],
+        scratch: &[T],
+        gradients: &DenseGradients<'_, T>,
+    ) -> Result<(), Error> {
         check_dense("x", x.len(), batch, self.inputs)?;
         check_dense("dy", dy.len(), batch, self.outputs)?;
         check_dense("weights", weights.len(), self.outputs, self.inputs)?;
         check_at_least("scratch", scratch.len(), self.backward_scratch_len::<T>(batch))?;
-        if let Some(dx) = &dx {
+        if let Some(dx) = &gradients.input {
             check_dense("gradients.input", dx.len(), batch, self.inputs)?;
         }
-        if let Some(dw) = &dw {
+        if let Some(dw) = &gradients.weights {
             check_dense("gradients.weights", dw.len(), self.outputs, self.inputs)?;
         }
-        if let Some(db) = &db {
-            check_len("gradients.bias", db.len(), self.outputs)?;
+        gradients.bias.as_ref().map_or(Ok(()), |db| check_len("gradients.bias", db.len(), self.outputs))
+    }
+
+    /// dx = dy·W and dW += dyᵀ·x, where they are asked for.
+    fn products<T: Element>(
+        &self,
+        batch: usize,
+        [x, dy, weights]: [&[T]; 3],
+        scratch: &mut [T],
+        (dx, dw): (Option<&mut [T]>, Option<&mut [T]>),
+    ) {
+        if let Some(dx) = dx {
+            multiply(self.input_shape(batch), (dy, weights), T::zero(), scratch, dx);
         }
-        let epilogue = Epilogue::default();
-        if let Some(c) = dx {
-            let (shape, start) = (self.input_shape(batch), Start::Scaled(T::zero()));
-            let b = Factor::Strided(weights);
-            <T as Compiled>::multiply(Product {
-                shape,
-                alpha: T::one(),
-                a: dy,
-                b,
-                start,
-                epilogue,
-                scratch: &mut *scratch,
-                c,
-            });
+        if let Some(dw) = dw {
+            multiply(self.weights_shape(batch), (dy, x), T::one(), scratch, dw);
         }
-        if let Some(c) = dw {
-            let (shape, start) = (self.weights_shape(batch), Start::Scaled(T::one()));
-            <T as Compiled>::multiply(Product {
-                shape,
-                alpha: T::one(),
-                a: dy,
-                b: Factor::Strided(x),
-                start,
-                epilogue,
-                scratch,
-                c,
-            });
-        }
-        if let Some(db) = db {
-            <T as Compiled>::column_sums(batch, (dy, self.outputs), db, None);
-        }
-        Ok(())
     }
 
     fn run<T: Element>(
@@ -284,4 +340,10 @@ impl Dense {
         let a = MatrixLayout::transposed(self.outputs, batch);
         GemmShape { a, ..GemmShape::dense(self.outputs, self.inputs, batch) }
     }
+}
+
+/// `c = a·b + beta·c`.
+fn multiply<T: Element>(shape: GemmShape, (a, b): (&[T], &[T]), beta: T, scratch: &mut [T], c: &mut [T]) {
+    let (b, start, epilogue) = (Factor::Strided(b), Start::Scaled(beta), Epilogue::default());
+    <T as Compiled>::multiply(Product { shape, alpha: T::one(), a, b, start, epilogue, scratch, c });
 }

@@ -18,9 +18,11 @@ pub use packed::PackedMatrix;
 pub(crate) use schedule::{Factor, Product};
 
 use crate::element::compiled_once;
+use crate::stats::NormPartial;
 
 compiled_once! {
     fn multiply(product: Product<'_, Self>) = schedule::multiply;
     fn pack(k: usize, n: usize, layout: MatrixLayout, b: &[Self], out: &mut [Self]) = schedule::pack;
     fn column_sums(rows: usize, x: (&[Self], usize), sums: &mut [Self], also: Option<&mut [Self]>) = schedule::column_sums;
+    fn column_sums_and_norm(rows: usize, x: &[Self], sums: &mut [Self], norm: &mut NormPartial) = schedule::column_sums_and_norm;
 }

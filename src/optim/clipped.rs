@@ -3,6 +3,7 @@
 use super::driver::{Scale, Step};
 use super::{Gradients, Optimizer};
 use crate::clip::{ClipNorm, ClipReport, ClipRule, NonFinite};
+use crate::diagnostics::Change;
 use crate::{Element, Error};
 
 /// An optimizer that clips the gradients by their common norm: each is read once for the norm and once for the step,
@@ -62,7 +63,39 @@ impl<O> Clipped<O> {
         O: Optimizer<T>,
     {
         self.optimizer.check()?;
-        let mut step = Step::checked(step, params, grads, state, self.optimizer.state_names())?;
+        self.take(Step::checked(step, params, grads, state, self.optimizer.state_names())?, grads)
+    }
+
+    /// [`step`](Self::step), which also measures each parameter and what the step adds to it: see
+    /// [`Optimizer::step_observed`]. Under [`NonFinite::Skip`] nothing is added, and `changes` are left as they are.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`Error::Length`] for `changes`.
+    pub fn step_observed<T: Element>(
+        &self,
+        step: u64,
+        params: &mut [&mut [T]],
+        grads: Gradients<'_, T>,
+        state: &mut [&mut [&mut [T]]],
+        changes: &mut [Change],
+    ) -> Result<ClipReport, Error>
+    where
+        O: Optimizer<T>,
+    {
+        self.optimizer.check()?;
+        let step = Step::checked(step, params, grads, state, self.optimizer.state_names())?;
+        self.take(step.observed(changes)?, grads)
+    }
+
+    /// Takes a step that was checked.
+    fn take<T: Element>(
+        &self,
+        mut step: Step<'_, '_, '_, '_, T>,
+        grads: Gradients<'_, T>,
+    ) -> Result<ClipReport, Error>
+    where
+        O: Optimizer<T>,
+    {
         let report = self.measure(grads)?;
         if report.non_finite.is_some() && self.clip.non_finite == NonFinite::Skip {
             return Ok(report);

@@ -3,7 +3,9 @@
 
 use super::{Gradients, WeightDecay};
 use crate::clip::clip_norm::kernel::Factor;
-use crate::parallel;
+use crate::diagnostics::Change;
+use crate::diagnostics::observe::ChangeTally;
+use crate::parallel::{self, Split};
 use crate::shape::{check_len, check_range};
 use crate::simd::{self, Active, Isa, Kernel, Vector};
 use crate::stats::norm_partial;
@@ -41,6 +43,8 @@ pub struct Step<'a, 'l, 'p, 's, T> {
     pub(super) grads: &'a [&'a [T]],
     pub(super) scale: Scale,
     pub(super) state: &'a mut [&'l mut [&'s mut [T]]],
+    /// Where what was done to each parameter goes, if anybody asked.
+    pub(super) changes: Option<&'a mut [Change]>,
 }
 
 impl<'a, 'l, 'p, 's, T: Element> Step<'a, 'l, 'p, 's, T> {
@@ -60,7 +64,13 @@ impl<'a, 'l, 'p, 's, T: Element> Step<'a, 'l, 'p, 's, T> {
             check_same_lengths(name, list, params)?;
         }
         let scale = if grads.scale == 0.0 { Scale::LeaveOut } else { Scale::Times(grads.scale) };
-        Ok(Self { number, params, grads: grads.tensors, scale, state })
+        Ok(Self { number, params, grads: grads.tensors, scale, state, changes: None })
+    }
+
+    /// The same, which also measures what it does to each parameter.
+    pub(super) fn observed(self, changes: &'a mut [Change]) -> Result<Self, Error> {
+        check_len("changes", changes.len(), self.params.len())?;
+        Ok(Self { changes: Some(changes), ..self })
     }
 }
 
@@ -185,18 +195,12 @@ pub(super) fn run<T: Element, const N: usize>(
     intake: Intake<T>,
     rule: impl Rule<T, N>,
 ) {
+    if step.changes.is_some() {
+        return for_each_tensor(step, |tensor| tensor.update(intake, rule));
+    }
     let mut lists = step.state.iter_mut();
     let state = core::array::from_fn(|_| lists.next().map(|list| ListMut::new(list)).unwrap_or_default());
-    walk(ListMut::new(step.params), List::new(step.grads), state, intake, rule);
-}
-
-fn walk<'a, T: Element, const N: usize>(
-    params: ListMut<'_, '_, T>,
-    grads: List<'a, T, &'a [T]>,
-    state: [ListMut<'_, '_, T>; N],
-    intake: Intake<T>,
-    rule: impl Rule<T, N>,
-) {
+    let (params, grads) = (ListMut::new(step.params), List::new(step.grads));
     let active = Active::current();
     parallel::for_each((params, grads, state), TASK, |(params, grads, state)| {
         simd::dispatch(active, Walk { intake, rule, params, grads, state });
@@ -206,18 +210,52 @@ fn walk<'a, T: Element, const N: usize>(
 /// One tensor of a step.
 #[derive(Debug)]
 pub(super) struct Tensor<'a, T, const N: usize> {
+    /// That of the caller: a worker's own may be another.
+    pub(super) active: Active,
     pub(super) param: &'a mut [T],
     pub(super) grad: &'a [T],
     pub(super) state: [&'a mut [T]; N],
+    /// Where what was done to it goes, if anybody asked.
+    pub(super) change: Option<&'a mut Change>,
 }
 
 impl<T: Element, const N: usize> Tensor<'_, T, N> {
     /// Applies `rule` to all elements, in one pass.
     pub(super) fn update(self, intake: Intake<T>, rule: impl Rule<T, N>) {
-        let mut state = self.state.map(|tensor| [tensor]);
-        let state = state.each_mut().map(|list| ListMut::new(list));
-        walk(ListMut::new(&mut [self.param]), List::new(&[self.grad]), state, intake, rule);
+        let Self { active, param, grad, state, change: to } = self;
+        change(active, (param, grad), state, to, |param, grad, state| {
+            let (params, grads, mut state) = (&mut [param], &[grad], state.map(|tensor| [tensor]));
+            let (params, grads) = (ListMut::new(params), List::new(grads));
+            let state = state.each_mut().map(|list| ListMut::new(list));
+            simd::dispatch(active, Walk { intake, rule, params, grads, state });
+        });
     }
+}
+
+/// Calls `step` on parts of a parameter, its gradient and what is cut with them; where `change` is asked for, measures each part
+/// on the way, while it is in L1.
+pub(super) fn change<T: Element, S: Split>(
+    active: Active,
+    (param, grad): (&mut [T], &[T]),
+    others: S,
+    change: Option<&mut Change>,
+    step: impl Fn(&mut [T], &[T], S) + Sync,
+) {
+    let Some(change) = change else {
+        return parallel::for_each(((param, grad), others), TASK, |((param, grad), others)| {
+            step(param, grad, others);
+        });
+    };
+    let (elements, mut all) = (param.len(), ChangeTally::NOTHING);
+    parallel::accumulate(
+        ((param, grad), others),
+        TASK,
+        &mut all,
+        &|(tensors, others), all| all.watch(active, tensors, others, &step),
+        &|_| ChangeTally::NOTHING,
+        &|all, other| all.join(&other),
+    );
+    *change = all.change(elements);
 }
 
 /// Calls `f` for each tensor, several at a time: for optimizers that look at a whole tensor before they write it.
@@ -231,12 +269,14 @@ pub(super) fn for_each_tensor<T: Element, const N: usize>(
     let mut lists = step.state.iter_mut();
     let state: [&mut [&mut [T]]; N] =
         core::array::from_fn(|_| lists.next().map(|list| &mut **list).unwrap_or_default());
-    parallel::for_each((step.params, step.grads, state), tensors_of_a_task, |(params, grads, state)| {
+    let (active, lists) = (Active::current(), ((step.params, step.grads, state), step.changes));
+    parallel::for_each(lists, tensors_of_a_task, |((params, grads, state), changes)| {
         let mut state = state.map(|list| list.iter_mut());
+        let mut changes = changes.into_iter().flatten();
         for (param, grad) in params.iter_mut().zip(grads) {
             let state =
                 state.each_mut().map(|list| list.next().map(|tensor| &mut **tensor).unwrap_or_default());
-            f(Tensor { param, grad, state });
+            f(Tensor { active, param, grad, state, change: changes.next() });
         }
     });
 }

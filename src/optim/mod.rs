@@ -30,6 +30,7 @@ pub use radam::RAdam;
 pub use rms_prop::{RmsProp, Spread};
 pub use sgd::{Momentum, Sgd};
 
+use crate::diagnostics::Change;
 use crate::{Element, Error};
 use driver::Step;
 
@@ -87,6 +88,43 @@ pub trait Optimizer<T: Element> {
     ) -> Result<(), Error> {
         self.check()?;
         self.apply(Step::checked(step, params, grads, state, self.state_names())?);
+        Ok(())
+    }
+
+    /// [`step`](Self::step), which also measures each parameter, its gradient, and what the step adds, while they are in L1. The same
+    /// parameters and state, to the bit.
+    ///
+    /// | argument   | elements                | access      |
+    /// |------------|-------------------------|-------------|
+    /// | `changes`  | as many as `params` has | overwritten |
+    /// | the others |                         | as [`step`](Self::step) |
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`Error::Length`] for `changes`.
+    ///
+    /// # Examples
+    /// ```
+    /// use steadygrad::diagnostics::Change;
+    /// use steadygrad::optim::{Gradients, Optimizer, Sgd};
+    ///
+    /// let (sgd, mut weights) = (Sgd { lr: 0.5, ..Sgd::default() }, [3.0_f32, 4.0]);
+    /// let mut changes = [Change::default()];
+    /// sgd.step_observed(1, &mut [&mut weights], Gradients::new(&[&[0.6, 0.8]]), &mut [], &mut changes)?;
+    /// assert_eq!(changes[0].before.norm, 5.0);
+    /// assert!((changes[0].ratio() - 0.1).abs() < 1e-7);
+    /// # Ok::<(), steadygrad::Error>(())
+    /// ```
+    fn step_observed(
+        &self,
+        step: u64,
+        params: &mut [&mut [T]],
+        grads: Gradients<'_, T>,
+        state: &mut [&mut [&mut [T]]],
+        changes: &mut [Change],
+    ) -> Result<(), Error> {
+        self.check()?;
+        let step = Step::checked(step, params, grads, state, self.state_names())?;
+        self.apply(step.observed(changes)?);
         Ok(())
     }
 }

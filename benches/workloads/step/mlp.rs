@@ -1,4 +1,5 @@
-//! `step/mlp20_bn` and `step/resmlp20`: a training step of a deep network on 128 images of 784 pixels.
+//! `step/mlp20_bn` and `step/resmlp20`: a training step of a deep network on 128 images of 784 pixels; `flow/mlp20_bn`, the
+//! first of them, plain and with its diagnosis.
 //!
 //! ```text
 //! zₗ = Wₗ·yₗ₋₁ + bₗ (+ zₗ₋₂ at the end of a residual block)        yₗ = relu(bn(zₗ))
@@ -6,6 +7,7 @@
 
 use std::hint::black_box;
 
+use steadygrad::diagnostics::{Change, GradientFlow, Thresholds};
 use steadygrad::linear::{Dense, DenseGradients, PackedMatrix};
 use steadygrad::loss::{CrossEntropy, Targets};
 use steadygrad::norm::Affine;
@@ -33,10 +35,44 @@ pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
         _ => return None,
     };
     let mut network = Network::new(hidden, blocks);
-    let flops = 2 * BATCH * (2 * PIXELS * WIDTH + 3 * (hidden - 1) * WIDTH * WIDTH + 3 * WIDTH * CLASSES);
-    bench
-        .measure(&parts.join("/"), "step", "f32", Work { bytes: 0, flops }, || _ = black_box(network.step()));
+    bench.measure(&parts.join("/"), "step", "f32", work(hidden), || _ = black_box(network.step()));
     Some(())
+}
+
+fn work(hidden: usize) -> Work {
+    let layers = 2 * PIXELS * WIDTH + 3 * (hidden - 1) * WIDTH * WIDTH + 3 * WIDTH * CLASSES;
+    Work { bytes: 0, flops: 2 * BATCH * layers }
+}
+
+pub(crate) fn flow_names() -> Vec<String> {
+    vec!["flow/mlp20_bn".into()]
+}
+
+/// The step without and with all that a diagnosis measures, and the diagnosis.
+pub(crate) fn run_flow(bench: &Bench, parts: &[&str]) -> Option<()> {
+    let (["flow", "mlp20_bn"], hidden) = (parts, 19) else { return None };
+    let (mut plain, mut observed) = (Network::new(hidden, false), Network::new(hidden, false));
+    observed.flow = Some(Flow::new(hidden));
+    bench.measure("flow/mlp20_bn", "plain", "f32", work(hidden), || _ = black_box(plain.step()));
+    bench.measure("flow/mlp20_bn", "observed", "f32", work(hidden), || {
+        _ = black_box(observed.step_observed())
+    });
+    Some(())
+}
+
+/// What is measured.
+struct Flow {
+    layers: GradientFlow,
+    changes: Vec<Change>,
+}
+
+impl Flow {
+    fn new(hidden: usize) -> Self {
+        Self {
+            layers: GradientFlow::new(hidden + 1),
+            changes: vec![Change::default(); (hidden + 1) * TENSORS],
+        }
+    }
 }
 
 /// A layer's weights as its product takes them, its values for a batch, and what its norm keeps.
@@ -67,6 +103,7 @@ struct Network {
     scratch: Vec<f32>,
     optimizer: Clipped<Sgd>,
     steps: u64,
+    flow: Option<Flow>,
 }
 
 impl Network {
@@ -115,9 +152,25 @@ impl Network {
             scratch: vec![0.0; scratch],
             optimizer: Clipped::new(sgd, 1.0),
             steps: 0,
+            flow: None,
         }
     }
 
+    /// [`step`](Self::step) and its diagnosis.
+    #[inline(never)]
+    fn step_observed(&mut self) -> f64 {
+        let loss = self.step();
+        let flow = self.flow.as_mut().expect("measurements");
+        for (layer, changes) in flow.layers.layers.iter_mut().zip(flow.changes.chunks(TENSORS)) {
+            layer.record(&changes[0]);
+        }
+        black_box(
+            Thresholds::default().diagnose(&flow.layers.layers).expect("thresholds in their range").verdict,
+        );
+        loss
+    }
+
+    #[inline(never)]
     fn step(&mut self) -> f64 {
         self.steps += 1;
         self.forward();
@@ -132,9 +185,14 @@ impl Network {
         let mut parameters: Vec<&mut [f32]> = self.parameters.iter_mut().map(Vec::as_mut_slice).collect();
         let mut momentum: Vec<&mut [f32]> = self.momentum.iter_mut().map(Vec::as_mut_slice).collect();
         let gradients = optim::Gradients::new(&gradients);
-        self.optimizer
-            .step(self.steps, &mut parameters, gradients, &mut [&mut momentum])
-            .expect("finite gradients");
+        let (steps, state): (_, &mut [&mut [&mut [f32]]]) = (self.steps, &mut [&mut momentum]);
+        match &mut self.flow {
+            Some(Flow { changes, .. }) => {
+                self.optimizer.step_observed(steps, &mut parameters, gradients, state, changes)
+            }
+            None => self.optimizer.step(steps, &mut parameters, gradients, state),
+        }
+        .expect("finite gradients");
         loss
     }
 
@@ -170,6 +228,11 @@ impl Network {
             let running = RunningStatistics { mean: running_mean, variance: running_variance, batches };
             let statistics = BatchStatistics { merged: None, mean, rstd, running: Some(running) };
             BatchNorm::default().forward(SHAPE, z, affine, RELU, statistics, y).expect("the shapes agree");
+            if let Some(flow) = &mut self.flow {
+                let shape = RowShape { rows: BATCH, cols: dense.outputs };
+                let layer = &mut flow.layers.layers[index];
+                layer.observe_activations(shape, Activation::Relu, y).expect("the shapes agree");
+            }
         }
     }
 
@@ -186,7 +249,15 @@ impl Network {
             let input = (index > 0).then_some(&mut self.dy[..]);
             let gradients = DenseGradients { input, weights: Some(dweights), bias: Some(dbias) };
             let x = before.last().map_or(&self.images, |below| &below.y);
-            dense.backward(BATCH, x, dz, weights, &mut self.scratch, gradients).expect("the shapes agree");
+            let scratch = &mut self.scratch;
+            match &mut self.flow {
+                Some(Flow { layers, .. }) => {
+                    let layer = &mut layers.layers[index];
+                    dense.backward_observed(BATCH, x, dz, weights, scratch, gradients, layer)
+                }
+                None => dense.backward(BATCH, x, dz, weights, scratch, gradients),
+            }
+            .expect("the shapes agree");
             let Some(below) = before.last_mut() else { break };
             let parameters = &self.parameters[(index - 1) * TENSORS..][..TENSORS];
             let [_, _, dgamma, dbeta] = &mut self.gradients[(index - 1) * TENSORS..][..TENSORS] else {

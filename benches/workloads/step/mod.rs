@@ -4,6 +4,7 @@ mod charlstm;
 mod mlp;
 
 use crate::timing::Bench;
+pub(crate) use mlp::{flow_names, run_flow};
 
 pub(crate) fn names() -> Vec<String> {
     ["mlp20_bn", "resmlp20", "charlstm"].map(|model| format!("step/{model}")).to_vec()

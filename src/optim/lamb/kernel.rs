@@ -3,7 +3,8 @@
 use super::Lamb;
 use crate::Element;
 use crate::clip::clip_norm::kernel::Factor;
-use crate::optim::driver::{Average, Intake};
+use crate::diagnostics::Change;
+use crate::optim::driver::{self, Average, Intake};
 use crate::parallel;
 use crate::simd::{self, Active, InOut, Isa, Kernel, Vector};
 use crate::stats::NormPartial;
@@ -66,12 +67,11 @@ pub(super) struct Norms {
 
 /// A new pair of averages, and the norms that they lead to.
 pub(super) fn average<T: Element>(
-    intake: Intake<T>,
-    update: Update<T>,
+    active: Active,
+    (intake, update): (Intake<T>, Update<T>),
     given: (&[T], &[T]),
     state: [&mut [T]; 2],
 ) -> Norms {
-    let active = Active::current();
     let mut partials = Partials::NOTHING;
     parallel::accumulate(
         (given, state),
@@ -130,10 +130,16 @@ impl<T: Element> Kernel for Averages<'_, T> {
 }
 
 /// `p = p − rate·u`.
-pub(super) fn step<T: Element>(update: Update<T>, rate: f64, state: [&mut [T]; 2], param: &mut [T]) {
-    let (active, rate) = (Active::current(), Factor::new(rate));
+pub(super) fn step<T: Element>(
+    active: Active,
+    (update, rate): (Update<T>, f64),
+    state: [&mut [T]; 2],
+    tensors: (&mut [T], &[T]),
+    change: Option<&mut Change>,
+) {
+    let rate = Factor::new(rate);
     let [first, second] = state.map(|state| &*state);
-    parallel::for_each((param, first, second), TASK, |(param, first, second)| {
+    driver::change(active, tensors, (first, second), change, |param, _, (first, second)| {
         simd::dispatch(active, Along { update, rate, first, second, param });
     });
 }

@@ -127,8 +127,9 @@ fn step_all<T: Element>(op: Lamb, step: Step<'_, '_, '_, '_, T>) {
     let intake = Intake::new(step.scale, super::WeightDecay::NONE, op.lr);
     let update = kernel::Update::new(op, step.number);
     driver::for_each_tensor(step, |tensor: Tensor<'_, T, 2>| {
-        let Tensor { param, grad, state: [first, second] } = tensor;
-        let norms = kernel::average(intake, update, (&*param, grad), [&mut *first, &mut *second]);
-        kernel::step(update, op.rate(norms.weights, norms.update), [first, second], param);
+        let Tensor { active, param, grad, state: [first, second], change } = tensor;
+        let norms = kernel::average(active, (intake, update), (&*param, grad), [&mut *first, &mut *second]);
+        let rate = op.rate(norms.weights, norms.update);
+        kernel::step(active, (update, rate), [first, second], (param, grad), change);
     });
 }

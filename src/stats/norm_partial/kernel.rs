@@ -68,6 +68,23 @@ impl<T: Element> Kernel for Largest<'_, T> {
     }
 }
 
+/// Adds a sum of squares that another kernel has taken; where that left the range of `f64`, the sums of its pieces.
+#[inline(always)]
+pub(crate) fn add_squares<'a, I: Isa, T: Element>(
+    isa: I,
+    partial: &mut NormPartial,
+    sum: f64,
+    pieces: impl Iterator<Item = &'a [T]>,
+) {
+    if squares_fit::<T>() || sum >= LEAST_SQUARES && sum.is_finite() {
+        return partial.add_block(sum, 0);
+    }
+    for piece in pieces {
+        let (value, exponent) = sum_of_squares(isa, piece);
+        partial.add_block(value, exponent.into());
+    }
+}
+
 /// `(s, e)` with `s · 2^e` the sum of squares; `s` is not finite where an element is not.
 #[inline(always)]
 fn sum_of_squares<I: Isa, T: Element>(isa: I, block: &[T]) -> (f64, i32) {
