@@ -14,6 +14,8 @@ pub(crate) struct Bench {
     pub filter: String,
     pub threads: usize,
     pub round: usize,
+    /// Calls to make for a tool that counts instructions, instead of timing.
+    pub count: Option<usize>,
 }
 
 /// What a call moves and computes: the least traffic it needs, each array once a pass.
@@ -34,6 +36,11 @@ impl Bench {
         mut call: impl FnMut(),
     ) {
         if !format!("{workload}/{direction}").contains(&self.filter) {
+            return;
+        }
+        if let Some(calls) = self.count {
+            call();
+            counted(calls, &mut call);
             return;
         }
         let mut time = |repeats: usize| {
@@ -70,6 +77,14 @@ impl Bench {
             line["gflops"] = rate(work.flops).into();
         }
         println!("{line}");
+    }
+}
+
+/// `calls` calls, in a function that callgrind knows by its name. The call before filled tables and caches.
+#[inline(never)]
+fn counted(calls: usize, call: &mut dyn FnMut()) {
+    for _ in 0..calls {
+        call();
     }
 }
 
