@@ -57,7 +57,9 @@ pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
         "copy" => measure(1, &mut |data| {
             let (from, to) = data.split_at_mut(data.len() / 2);
             let part = from.len().div_ceil(rayon::current_num_threads());
-            to.par_chunks_mut(part).zip(from.par_chunks(part)).for_each(|(to, from)| to.copy_from_slice(from));
+            to.par_chunks_mut(part)
+                .zip(from.par_chunks(part))
+                .for_each(|(to, from)| to.copy_from_slice(from));
         }),
         "update" => measure(2, &mut |data| Activation::Relu.forward_in_place(data).unwrap()),
         _ => return None,
