@@ -39,7 +39,7 @@ struct Arguments {
     /// Times the whole list is run.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// Instead of timing, this many calls in `timing::counted`, for a tool that counts their instructions.
+    /// Instead of timing, this many calls of what `--filter` names in full, for a tool that counts instructions.
     #[arg(long)]
     count: Option<usize>,
     /// What `cargo bench` passes.

@@ -35,12 +35,16 @@ impl Bench {
         work: Work,
         mut call: impl FnMut(),
     ) {
-        if !format!("{workload}/{direction}").contains(&self.filter) {
+        let name = format!("{workload}/{direction}");
+        if let Some(calls) = self.count {
+            if name == self.filter {
+                call();
+                counted(calls, &mut call);
+                println!("{}", json!({"counted": name, "dtype": dtype, "calls": calls}));
+            }
             return;
         }
-        if let Some(calls) = self.count {
-            call();
-            counted(calls, &mut call);
+        if !name.contains(&self.filter) {
             return;
         }
         let mut time = |repeats: usize| {
