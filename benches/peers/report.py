@@ -25,8 +25,8 @@ class Row:
     best: float | None
     peer: str
     share: float | None
-    # Largest over smallest of the crate's rounds.
-    spread: float
+    # Largest over smallest of the crate's rounds, where there were several.
+    spread: float | None
 
     @property
     def ratio(self):
@@ -60,7 +60,7 @@ def rows(lines):
         seconds = [line["median_s"] for line in mine]
         median = statistics.median(seconds)
         found.append(Row(workload, direction, dtype, threads, median, best, peer, limits.share(mine[0], median),
-                         max(seconds) / min(seconds)))
+                         max(seconds) / min(seconds) if len(seconds) > 1 else None))
     return found
 
 
@@ -145,10 +145,10 @@ def by_family(found):
 def means(found):
     families = by_family(found)
     threads = sorted({row.threads for row in found})
-    text = ["| family | " + " | ".join(f"{n} thread{'s' * (n > 1)}" for n in threads) + " |",
+    text = ["| family | " + " | ".join(plural(n, "thread") for n in threads) + " |",
             "|---" * (1 + len(threads)) + "|"]
     for family, ratios in families.items():
-        cells = [f"{chart.geometric_mean(ratios[n]):.2f} ({len(ratios[n])} rows)" if ratios[n] else "" for n in threads]
+        cells = [f"{chart.geometric_mean(ratios[n]):.2f} ({plural(len(ratios[n]), 'row')})" if ratios[n] else "" for n in threads]
         text.append(f"| {family} | " + " | ".join(cells) + " |")
     return "\n".join(text)
 
@@ -156,7 +156,7 @@ def means(found):
 def bars(found):
     threads = sorted({row.threads for row in found})
     groups = {family: [ratios[n] for n in threads] for family, ratios in by_family(found).items()}
-    names = [f"{n} thread{'s' * (n > 1)}" for n in threads]
+    names = [plural(n, "thread") for n in threads]
     return chart.ratios("Time of the best peer over steadygrad's (bar: geometric mean, dot: a workload)", groups, names)
 
 
@@ -165,12 +165,12 @@ def behind(found):
     slow = sorted((row for row in found if row.best and row.ratio < 1 - TIE), key=lambda row: row.ratio)
     ties = sum(1 for row in found if row.best and abs(row.ratio - 1) <= TIE)
     text = f"{sum(1 for row in found if row.best)} rows, {ties} within {TIE:.0%} of 1.0, {len(slow)} behind"
-    return text + "".join(f"\n- {row.ratio:.2f} {row.name} {row.direction}, {row.threads} threads" for row in slow)
+    return text + "".join(f"\n- {row.ratio:.2f} {row.name} {row.direction}, {plural(row.threads, 'thread')}" for row in slow)
 
 
 def noise(found):
-    spreads = [row.spread - 1 for row in found]
-    if not spreads or not any(spreads):
+    spreads = [row.spread - 1 for row in found if row.spread]
+    if not spreads:
         return "One round: no measure of the noise."
     return f"Between rounds half of steadygrad's rows moved by less than {statistics.median(spreads):.0%}."
 
@@ -184,6 +184,10 @@ def markdown(lines, heading):
     if limits:
         parts.append(limits)
     return "\n\n".join(parts) + "\n"
+
+
+def plural(count, noun):
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def pretty(seconds):

@@ -51,6 +51,9 @@ def arguments():
     unknown = [name for name in given.workloads if workloads.word(name) not in workloads.WORDS]
     if unknown:
         parser.error(f"no peer has {' '.join(unknown)}")
+    strangers = set((given.peers or "torch").split(",")) - set(peers.PEER_GROUPS)
+    if strangers:
+        parser.error(f"not a peer: {' '.join(strangers)}; there are {', '.join(peers.PEER_GROUPS)}")
     return given
 
 
