@@ -35,7 +35,7 @@ QUICK_SECONDS = 300
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", help="these instead of all; a name of benches/peers/peers.py, any shape it has")
+    parser.add_argument("workloads", nargs="*", help="these instead of all, of the names in benches/peers/peers.py")
     parser.add_argument("--quick", action="store_true", help="some of each family, as many rounds as fit in five minutes")
     parser.add_argument("--threads", help="counts, such as 1,2; default: 1 and 2, or 1 where workloads are named")
     parser.add_argument("--rounds", type=int, help="default 5; with --quick at most 5")
