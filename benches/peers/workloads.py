@@ -23,7 +23,7 @@ lstm/T256B1I128H128 gru/T128B64I256H256 step/mlp20_bn rbm_pcd/digits256_b100
 
 # What the crate's bench can tell of the machine.
 LIMITS = [*(f"limit/{kind}/{size}KiB" for kind in ("read", "copy", "update") for size in (16, 256, 1024, 16384, 262144)),
-          *(f"limit/product/{shape}" for shape in ("M84N32K48", "M42N32K96", "M84N256K256"))]
+          *(f"limit/product/{shape}" for shape in ("M84N32K48", "M42N64K256", "M84N256K256"))]
 
 
 def full():

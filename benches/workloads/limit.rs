@@ -17,9 +17,9 @@ use crate::timing::{Bench, Work};
 
 /// Working sets in KiB: in the first cache, in the second, at its edge, in the last, and in memory.
 const KIB: [usize; 5] = [16, 256, 1024, 16 << 10, 256 << 10];
-/// Two that fit in 32 KiB, and one that fits in the second cache, where a deeper product writes less. Their rows are a
-/// multiple of every level's tile.
-const PRODUCTS: [&str; 3] = ["M84N32K48", "M42N32K96", "M84N256K256"];
+/// One that fits in 32 KiB, and two that fit in a second cache, where a deeper product writes less. Their rows are a multiple
+/// of the tile's at AVX-512 and AVX2.
+const PRODUCTS: [&str; 3] = ["M84N32K48", "M42N64K256", "M84N256K256"];
 /// Products on each thread between two meetings of the threads.
 const REPEATS: usize = 64;
 
