@@ -39,7 +39,8 @@ def ratios(title, groups, names):
     low, high = min(0.5, *values), max(2.0, *values)
     x = lambda value: left + (width - left - right) * math.log(value / low) / math.log(high / low)
     parts = [text(12, 20, title, extra='font-weight="bold"'), *legend(left, 40, names)]
-    for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500):
+    steps = (1, 2, 5) if high / low < 100 else (1,)
+    for tick in (step * 10.0**power for power in range(-3, 6) for step in steps):
         if low <= tick <= high:
             parts += [line(x(tick), top, x(tick), height - 26), text(x(tick), height - 10, f"{tick:g}x", "middle")]
     for at, (label, lists) in enumerate(groups.items()):
