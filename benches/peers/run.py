@@ -1,108 +1,154 @@
 #!/usr/bin/env python3
-"""Times steadygrad beside the libraries a user would pick instead, interleaved in one run, as a markdown table.
+"""Times steadygrad beside the libraries a user would pick instead, interleaved in one run.
 
-    python benches/peers/run.py [--threads 1] [--rounds 5] [--peers torch] [--out lines.jsonl] WORKLOAD...
+    python3 benches/peers/run.py --quick          about five minutes after the first set-up and build
+    python3 benches/peers/run.py                  every workload that both have
+    python3 benches/peers/run.py act/elu/n262144 linear/M20N2600K650
+    python3 benches/peers/run.py --from target/peers/lines.jsonl
 
-Needs torch (and jax, scikit-learn for those peers) in the Python that runs it, and jemalloc at the path in peers.py
-for a fair comparison, with huge pages for both sides: under glibc's malloc PyTorch pays page faults on every large output. In each round every
-peer and steadygrad take their turn; the table shows medians over the rounds, the fastest peer, and the ratio: peer
-over steadygrad, so above 1 steadygrad is faster. On a shared machine only the ratio means something.
+Prints a markdown table of medians over the rounds, with the fastest peer, the ratio (peer over steadygrad: above 1 steadygrad
+is faster) and the share of the machine's limit, measured in the same run; then geometric means by family, and what is behind.
+The same, every measurement and a chart are written to --out. Ctrl-C ends a run early; what was measured is still shown.
+
+In each round every peer and steadygrad take turns, workload by workload, each in its own process, on the same cores, with as many
+threads and with jemalloc, which has huge pages: under glibc's malloc PyTorch pays page faults on every large output. On a shared
+machine only the ratio means something. The peers are set up in target/ unless the Python that runs this has torch.
 """
 import argparse
-import collections
 import json
+import os
 import pathlib
-import statistics
-import subprocess
+import shutil
 import sys
+import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import machine  # noqa: E402
 import peers  # noqa: E402
+import processes  # noqa: E402
+import report  # noqa: E402
+import workloads  # noqa: E402
+from machine import ROOT, say  # noqa: E402
 
-# The group of peers.py that a workload's first word belongs to.
-GROUPS = {"act": "a", "clip_norm": "b", "clip_norm_under": "b", "clip_value": "b", "sgdm": "b", "adam": "b", "adamw": "b",
-          "clip+sgdm": "b", "clip+adam": "b", "clip+adamw": "b", "bn": "c", "bn_relu": "c", "bn_add_relu": "c",
-          "layer_norm": "c", "lstm": "d", "gru": "d", "rnn": "d", "linear": "e", "gemm": "e", "softmax_ce": "f", "step": "h",
-          "rbm_pcd": "i"}
-
-
-def lines(command, environment):
-    """The JSON lines that a command prints."""
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
-    if result.returncode != 0:
-        sys.exit(f"{command}\n{result.stderr}")
-    return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+QUICK_SECONDS = 300
 
 
-def bench_binary():
-    """Builds the bench once, and gives the path of its binary."""
-    build = ["cargo", "bench", "--bench", "workloads", "--no-run", "--message-format=json"]
-    result = subprocess.run(build, capture_output=True, text=True, cwd=ROOT)
-    if result.returncode != 0:
-        sys.exit(result.stderr)
-    artifacts = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    return next(a["executable"] for a in artifacts
-                if a.get("executable") and a.get("target", {}).get("name") == "workloads")
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", help="these instead of all, of the names in benches/peers/peers.py")
+    parser.add_argument("--quick", action="store_true", help="some of each family, as many rounds as fit in five minutes")
+    parser.add_argument("--threads", help="counts, such as 1,2; default: 1 and 2, or 1 where workloads are named")
+    parser.add_argument("--rounds", type=int, help="default 5; with --quick at most 5")
+    parser.add_argument("--samples", type=int, help="of a peer, a round; default 9, with --quick 5")
+    parser.add_argument("--peers", help="default torch,sklearn; without --quick also compile,jax")
+    parser.add_argument("--level", choices=["portable", "avx2", "avx512"], help="the highest; avx2 limits the peers too")
+    parser.add_argument("--malloc", choices=["jemalloc", "glibc"], default="jemalloc")
+    parser.add_argument("--python", help="a Python that has the peers")
+    parser.add_argument("--bench", help="the binary of the workloads bench, where it is not to be built")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target" / "peers", help="folder; default target/peers")
+    parser.add_argument("--from", dest="lines", type=pathlib.Path, nargs="+", help="show what earlier runs wrote")
+    given = parser.parse_args()
+    unknown = [name for name in given.workloads if workloads.word(name) not in workloads.WORDS]
+    if unknown:
+        parser.error(f"no peer has {' '.join(unknown)}")
+    strangers = set((given.peers or "torch").split(",")) - set(peers.PEER_GROUPS)
+    if strangers:
+        parser.error(f"not a peer: {' '.join(strangers)}; there are {', '.join(peers.PEER_GROUPS)}")
+    return given
 
 
-def pinned(command, threads):
-    cores = "0" if threads == 1 else f"0-{threads - 1}"
-    return ["taskset", "-c", cores, *command]
+class Run:
+    """What a run has measured so far."""
+
+    def __init__(self, given):
+        self.given, self.lines = given, []
+        self.names = given.workloads or (workloads.QUICK if given.quick else workloads.full())
+        whole = not given.workloads and not given.quick
+        chosen = (given.peers or ("torch,compile,jax,sklearn" if whole else "torch,sklearn")).split(",")
+        self.peers = [peer for peer in chosen
+                      if any(workloads.group(name) in peers.PEER_GROUPS[peer] for name in self.names)]
+        counts = given.threads or ("1" if given.workloads else "1,2")
+        self.threads = [int(n) for n in counts.split(",") if int(n) <= len(machine.cores())]
+        self.rounds = given.rounds or 5
+        self.samples = given.samples or (5 if given.quick else 9)
+        if given.malloc == "jemalloc":
+            peers.JEMALLOC = machine.jemalloc()
+        self.python = machine.peers_python(given.python, "jax" in self.peers)
+        self.python = os.path.abspath(shutil.which(self.python) or self.python)
+        self.bench = os.path.abspath(given.bench) if given.bench else machine.bench_binary()
+        self.heading = machine.describe(self.python)
+        given.out.mkdir(parents=True, exist_ok=True)
+        self.file = open(given.out / "lines.jsonl", "w")
+
+    def keep(self, lines):
+        self.lines += lines
+        self.file.writelines(json.dumps(line) + "\n" for line in lines)
+        self.file.flush()
+
+    def crate(self, workload, threads, round_, level=None):
+        variables = processes.environment(threads, self.given.malloc, level or self.given.level)
+        self.keep(processes.crate(self.bench, workload, threads, variables, round_))
+
+    def limits(self):
+        """Of each level that the CPU has, or of the run's alone where workloads were named."""
+        for threads in self.threads:
+            for level in [None] if self.given.workloads else ["portable", "avx2", "avx512"]:
+                say(f"limits, level {level or self.given.level or 'of the CPU'}, {threads} threads")
+                for workload in workloads.LIMITS:
+                    self.crate(workload, threads, 0, level)
+
+    def round(self, round_, threads):
+        variables = processes.environment(threads, self.given.malloc, self.given.level)
+        started = []
+        try:
+            for name in list(self.peers):
+                peer = processes.Peer(name, self.python, threads, variables, round_, self.samples)
+                started.append(peer)
+                if peer.missing:
+                    say(f"{name} is left out: {peer.why()}")
+                    self.peers.remove(name)
+            for at, workload in enumerate(self.names):
+                for peer in started:
+                    lines = peer.measure(workload)
+                    peer.complain(lines)
+                    self.keep(lines)
+                self.crate(workload, threads, round_)
+                say(f"round {round_ + 1}, {threads} threads, {at + 1} of {len(self.names)}: {workload}")
+        finally:
+            for peer in started:
+                peer.close()
+
+    def measure(self):
+        start = time.monotonic()
+        self.limits()
+        for round_ in range(self.rounds):
+            if self.given.quick and round_ and (time.monotonic() - start) * (round_ + 1) / round_ > QUICK_SECONDS:
+                break
+            for threads in self.threads:
+                self.round(round_, threads)
+
+
+def show(lines, heading, out):
+    text = report.markdown(lines, heading)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.md").write_text(text)
+    (out / "chart.svg").write_text(report.bars(report.rows(lines)))
+    print(text)
+    say(f"written: {out}/table.md, chart.svg")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="+")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peers", default="torch")
-    parser.add_argument("--samples", type=int, default=9)
-    parser.add_argument("--out", help="also write every measurement to this file")
-    parser.add_argument("--bench", help="the binary of the workloads bench, where it is not to be built")
-    a = parser.parse_args()
-    ours, measured = a.bench or bench_binary(), []
-    for round_ in range(a.rounds):
-        for workload in a.workloads:
-            environment = peers.child_env(a.threads, "jemalloc")
-            for peer in a.peers.split(","):
-                command = [sys.executable, HERE / "peers.py", "one", "--peer", peer, "--threads", str(a.threads),
-                           "--groups", GROUPS[workload.split("/")[0]], "--round", str(round_),
-                           "--samples", str(a.samples), "--filter", workload + "/"]
-                measured += lines(pinned(map(str, command), a.threads), environment)
-            command = [ours, "--bench", "--workload", workload, "--threads", str(a.threads)]
-            # The same allocator, and so the same pages, as the peers have.
-            measured += lines(pinned(command, a.threads), environment | {"RAYON_NUM_THREADS": str(a.threads)})
-            print(f"round {round_ + 1} of {a.rounds}: {workload}", file=sys.stderr, flush=True)
-    if a.out:
-        pathlib.Path(a.out).write_text("".join(json.dumps(line) + "\n" for line in measured))
-    table(measured)
-
-
-def table(measured):
-    times = collections.defaultdict(lambda: collections.defaultdict(list))
-    for line in measured:
-        if "median_s" in line:
-            key = (line["workload"], line["dir"], line["dtype"], line["threads"])
-            times[key][line["peer"]].append(line["median_s"])
-    print("| workload | direction | threads | steadygrad | best peer | ratio |\n|---|---|---|---|---|---|")
-    for (workload, direction, dtype, threads), by_peer in times.items():
-        medians = {peer: statistics.median(seconds) for peer, seconds in by_peer.items()}
-        ours = [seconds for peer, seconds in medians.items() if peer.startswith("steadygrad")]
-        others = [(seconds, peer) for peer, seconds in medians.items() if not peer.startswith("steadygrad")]
-        if ours and others:
-            best, peer = min(others)
-            name = workload if dtype == "f32" else f"{workload} {dtype}"
-            print(f"| {name} | {direction} | {threads} | {pretty(min(ours))} | {pretty(best)} ({peer}) "
-                  f"| {best / min(ours):.2f} |")
-
-
-def pretty(seconds):
-    for unit, scale in (("s", 1), ("ms", 1e3), ("us", 1e6)):
-        if seconds * scale >= 1:
-            return f"{seconds * scale:.3g} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
+    given = arguments()
+    if given.lines:
+        lines = [json.loads(line) for path in given.lines for line in path.read_text().splitlines()]
+        show(lines, "from " + ", ".join(map(str, given.lines)), given.out)
+        return
+    run = Run(given)
+    try:
+        run.measure()
+    except KeyboardInterrupt:
+        say("stopped: what follows is what was measured until now")
+    show(run.lines, run.heading, given.out)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench workloads -- [--filter SUBSTRING] [--workload NAME]… [--threads N] [--rounds N]
+//! cargo bench --bench workloads -- --count CALLS …     under callgrind: see benches/guard/check.py
 //! ```
 //!
 //! Shapes are parsed out of the name, so `--workload act/elu/n1000` works for any n. `STEADYGRAD_LEVEL` chooses a
@@ -11,6 +12,7 @@ mod act;
 mod bn;
 mod clip;
 mod layer_norm;
+mod limit;
 mod linear;
 mod lists;
 mod optim;
@@ -37,6 +39,9 @@ struct Arguments {
     /// Times the whole list is run.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// Instead of timing, this many calls of what `--filter` names in full, for a tool that counts instructions.
+    #[arg(long)]
+    count: Option<usize>,
     /// What `cargo bench` passes.
     #[arg(long, hide = true)]
     bench: bool,
@@ -47,6 +52,7 @@ type Family = (fn() -> Vec<String>, fn(&Bench, &[&str]) -> Option<()>);
 
 /// By the first part of the name.
 const FAMILIES: &[(&str, Family)] = &[
+    ("limit", (limit::names, limit::run)),
     ("act", (act::names, act::run)),
     ("layer_norm", (layer_norm::names, layer_norm::run)),
     ("rms_norm", (Vec::new, layer_norm::run)),
@@ -87,7 +93,8 @@ fn main() {
         arguments.workload
     };
     for round in 0..arguments.rounds {
-        let bench = Bench { filter: arguments.filter.clone(), threads: arguments.threads, round };
+        let (filter, threads, count) = (arguments.filter.clone(), arguments.threads, arguments.count);
+        let bench = Bench { filter, threads, round, count };
         for name in &names {
             let parts: Vec<&str> = name.split('/').collect();
             let family = FAMILIES.iter().find(|(family, _)| *family == parts[0]);

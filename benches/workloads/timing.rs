@@ -14,6 +14,8 @@ pub(crate) struct Bench {
     pub filter: String,
     pub threads: usize,
     pub round: usize,
+    /// Calls to make for a tool that counts instructions, instead of timing.
+    pub count: Option<usize>,
 }
 
 /// What a call moves and computes: the least traffic it needs, each array once a pass.
@@ -33,7 +35,16 @@ impl Bench {
         work: Work,
         mut call: impl FnMut(),
     ) {
-        if !format!("{workload}/{direction}").contains(&self.filter) {
+        let name = format!("{workload}/{direction}");
+        if let Some(calls) = self.count {
+            if name == self.filter {
+                call();
+                counted(calls, &mut call);
+                println!("{}", json!({"counted": name, "dtype": dtype, "calls": calls}));
+            }
+            return;
+        }
+        if !name.contains(&self.filter) {
             return;
         }
         let mut time = |repeats: usize| {
@@ -70,6 +81,14 @@ impl Bench {
             line["gflops"] = rate(work.flops).into();
         }
         println!("{line}");
+    }
+}
+
+/// `calls` calls, in a function that callgrind knows by its name. The call before filled tables and caches.
+#[inline(never)]
+fn counted(calls: usize, call: &mut dyn FnMut()) {
+    for _ in 0..calls {
+        call();
     }
 }
 
