@@ -298,11 +298,13 @@ impl<'a, T> Source<'a, T> {
     /// Columns of its rows, where it is stored by rows that do not compete for the same sets of a cache: a tile asks for
     /// a line of each.
     pub(super) fn rows_ahead(self, cols: Range<usize>) -> Option<Ahead<'a, T>> {
+        if self.outer_step != 1 || cols.is_empty() || !spread::<T>(self.k_step) {
+            return None;
+        }
         let line = LINE / size_of::<T>();
-        (self.outer_step == 1 && !cols.is_empty() && spread::<T>(self.k_step)).then(|| {
-            let tiles = cols.len().div_ceil(line);
-            Ahead { data: &self.data[cols.start..], step: self.k_step, tile_step: line, tiles }
-        })
+        // Without a step of k there is no data.
+        let data = self.data.get(cols.start..)?;
+        Some(Ahead { data, step: self.k_step, tile_step: line, tiles: cols.len().div_ceil(line) })
     }
     /// The part from (`outer`, `k`) on.
     #[inline(always)]
