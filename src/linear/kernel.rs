@@ -168,34 +168,32 @@ impl<T: Element> Multiply<'_, T> {
             let ahead = ahead.lines(*asked);
             *asked += usize::from(tile - self.first < PANELS);
             match rows.len() {
-                1 => self.tile::<I, 1, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                2 => self.tile::<I, 2, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                3 => self.tile::<I, 3, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                4 => self.tile::<I, 4, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                5 => self.tile::<I, 5, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                6 => self.tile::<I, 6, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                7 => self.tile::<I, 7, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                8 => self.tile::<I, 8, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                9 => self.tile::<I, 9, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                10 => self.tile::<I, 10, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                11 => self.tile::<I, 11, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                12 => self.tile::<I, 12, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                13 => self.tile::<I, 13, PANELS>(isa, left, right, ahead, col, at, &mut c),
-                _ => self.tile::<I, 14, PANELS>(isa, left, right, ahead, col, at, &mut c),
+                1 => self.tile::<I, 1, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                2 => self.tile::<I, 2, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                3 => self.tile::<I, 3, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                4 => self.tile::<I, 4, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                5 => self.tile::<I, 5, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                6 => self.tile::<I, 6, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                7 => self.tile::<I, 7, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                8 => self.tile::<I, 8, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                9 => self.tile::<I, 9, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                10 => self.tile::<I, 10, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                11 => self.tile::<I, 11, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                12 => self.tile::<I, 12, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                13 => self.tile::<I, 13, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                _ => self.tile::<I, 14, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
             }
         }
     }
 
-    /// `ROWS` rows from `at` on by all columns of `c`.
+    /// `ROWS` rows from `at` on by all columns of `c`, the first of which is column `col` of the product.
     #[inline(always)]
     fn tile<I: Isa, const ROWS: usize, const PANELS: usize>(
         &self,
         isa: I,
-        left: Left<'_, T>,
-        right: Right<'_, T>,
+        (left, right): (Left<'_, T>, Right<'_, T>),
         ahead: Lines<T>,
-        col: usize,
-        at: usize,
+        (col, at): (usize, usize),
         c: &mut MatrixMut<'_, T>,
     ) {
         // Tiles that this level never forms are not compiled for it.
