@@ -266,7 +266,7 @@ pub(super) const LINE: usize = 64;
 pub(super) fn spread<T>(stride: usize) -> bool {
     /// Bytes between addresses of the same set of L1.
     const ALIAS: usize = 4096;
-    !(stride * size_of::<T>()).is_multiple_of(ALIAS)
+    !stride.wrapping_mul(size_of::<T>()).is_multiple_of(ALIAS)
 }
 
 /// A part of a factor as the caller has it: `outer` is the dimension that is cut into tiles or panels, the rows of

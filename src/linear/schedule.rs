@@ -279,7 +279,7 @@ fn is_panels<T>(level: Level, shape: GemmShape) -> bool {
     let stride = shape.b.stride;
     shape.b.transpose == Transpose::No
         && spread::<T>(stride)
-        && shape.k.saturating_mul(stride * size_of::<T>()) <= HALF_OF_L2
+        && shape.k.saturating_mul(stride).saturating_mul(size_of::<T>()) <= HALF_OF_L2
         && Tiles::new(level, shape.m).count() <= FEW_TILES
 }
 

@@ -63,10 +63,11 @@ impl<'a, T> MatrixMut<'a, T> {
             .then(|| unsafe { core::slice::from_raw_parts_mut(self.start, self.rows * self.cols) })
     }
 
-    /// Asks for the first and the last cache line of as many columns as it has, from column `col` of a row on; there need be none.
+    /// Asks for the first and the last cache line of as many columns as it has, from column `col` of a row on; there
+    /// need be none.
     #[inline(always)]
     pub(crate) fn prefetch<I: Isa>(&self, isa: I, row: usize, col: usize) {
-        let start = self.start.wrapping_add(row * self.stride + col);
+        let start = self.start.wrapping_add(row.wrapping_mul(self.stride).wrapping_add(col));
         isa.prefetch(start);
         isa.prefetch(start.wrapping_add(self.cols.saturating_sub(1)));
     }
