@@ -166,6 +166,17 @@ impl<T: Element> Intake<T> {
         Self { scale, coupled, keep }
     }
 
+    /// The same where it is a product with one factor, as is most usual: then a loop has nothing to decide.
+    #[inline(always)]
+    fn plain(self) -> Option<Self> {
+        match self {
+            Self { scale: Some(scale), coupled: None, keep: None } => {
+                Some(Self { scale: Some(scale.single()?), coupled: None, keep: None })
+            }
+            _ => None,
+        }
+    }
+
     /// The gradient with scale and coupled decay, and the parameter after decoupled decay.
     #[inline(always)]
     pub(super) fn take<V: Vector<Elem = T>>(self, g: V, p: V) -> (V, V) {
@@ -294,6 +305,16 @@ impl<T: Element, R: Rule<T, N>, const N: usize> Kernel for Walk<'_, '_, '_, T, R
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
+        match self.intake.plain() {
+            Some(intake) => Walk { intake, ..self }.take(isa),
+            None => self.take(isa),
+        }
+    }
+}
+
+impl<T: Element, R: Rule<T, N>, const N: usize> Walk<'_, '_, '_, T, R, N> {
+    #[inline(always)]
+    fn take<I: Isa>(self, isa: I) {
         let Self { intake, rule, params, grads, state } = self;
         let mut state = state.map(ListMut::pieces);
         for (param, grad) in params.pieces().zip(grads.pieces()) {

@@ -675,19 +675,25 @@ pub(crate) fn update<I: Isa, T: Element, const N: usize>(
         pointers[k] = state[k].as_mut_ptr();
     }
     let mut values = [splat(isa, T::zero()); N];
+    let (from, to) = (x.as_ptr(), y.as_mut_ptr());
     let mut at = 0;
-    while at + lanes <= x.len() {
-        isa.prefetch(x.as_ptr().wrapping_add(at).wrapping_byte_add(UPDATE_AHEAD_BYTES));
-        isa.prefetch(y.as_ptr().wrapping_add(at).wrapping_byte_add(UPDATE_AHEAD_BYTES));
+    for _ in 0..x.len() / lanes {
+        isa.prefetch(from.wrapping_add(at).wrapping_byte_add(UPDATE_AHEAD_BYTES));
+        isa.prefetch(to.wrapping_add(at).wrapping_byte_add(UPDATE_AHEAD_BYTES));
         for k in 0..N {
             isa.prefetch(pointers[k].wrapping_add(at).wrapping_byte_add(UPDATE_AHEAD_BYTES));
             // SAFETY: a whole vector is left of every slice.
             values[k] = unsafe { Vector::load(isa, pointers[k].wrapping_add(at)) };
         }
-        let (new, values) = f(load(isa, &x[at..]), load(isa, &y[at..]), values);
-        new.store_into(&mut y[at..]);
+        // SAFETY: as above.
+        let x = unsafe { Vector::load(isa, from.wrapping_add(at)) };
+        // SAFETY: as above.
+        let y = unsafe { Vector::load(isa, to.wrapping_add(at)) };
+        let (new, values) = f(x, y, values);
+        // SAFETY: as above.
+        unsafe { new.store(to.wrapping_add(at)) };
         for k in 0..N {
-            // SAFETY: a whole vector is left of every slice.
+            // SAFETY: as above.
             unsafe { values[k].store(pointers[k].wrapping_add(at)) };
         }
         at += lanes;

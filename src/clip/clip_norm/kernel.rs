@@ -37,6 +37,12 @@ impl<T: Element> Factor<T> {
         }
     }
 
+    /// The same where the first is all there is to multiply by, which a kernel that is compiled for it need not ask.
+    #[inline(always)]
+    pub(crate) fn single(self) -> Option<Self> {
+        (self.second == T::one()).then_some(Self { first: self.first, second: T::one() })
+    }
+
     /// `g` times the factor.
     #[inline(always)]
     pub(crate) fn times<V: Vector<Elem = T>>(self, g: V) -> V {

@@ -108,51 +108,38 @@ impl<T: Element> Kernel for CountStrip<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let [low, high] = self.region.map(|bound| simd::splat::<I, T>(isa, bound));
         // Most activations are flat at one end, which takes half of the comparisons.
-        if self.region[1].is_nan() {
-            self.count(
-                isa,
-                #[inline(always)]
-                |y: T::Vector<I>| y.le(low),
-            );
-        } else {
-            self.count(
-                isa,
-                #[inline(always)]
-                |y: T::Vector<I>| y.le(low).or(y.ge(high)),
-            );
-        }
+        if self.region[1].is_nan() { self.count::<I, false>(isa) } else { self.count::<I, true>(isa) }
     }
 }
 
 impl<T: Element> CountStrip<'_, T> {
     #[inline(always)]
-    fn count<I: Isa, M: Mask<T::Vector<I>>>(self, isa: I, is_flat: impl Fn(T::Vector<I>) -> M) {
+    fn count<I: Isa, const BOTH: bool>(self, isa: I) {
         let mut totals = [0_u64; WIDTH];
         let mut values = self.to.values;
         for first in (0..self.rows).step_by(ROWS) {
             let rows = first..self.rows.min(first + ROWS);
-            let mut flat = [T::zero(); WIDTH];
+            let mut flat = Flat::<I, T, BOTH>::new(isa, self.region);
             let mut sums = [simd::splat::<I, f64>(isa, 0.0); 4];
             for row in rows.clone() {
-                for (y, flat) in self.row(row).chunks(FOLD_BLOCK).zip(flat.chunks_exact_mut(FOLD_BLOCK)) {
-                    // Written out for each: a whole block's length is known when it is compiled.
-                    let y = if y.len() == FOLD_BLOCK {
-                        add_flat(isa, y, &is_flat, flat);
-                        simd::widen::<I, T>(isa, y)
-                    } else {
-                        add_flat(isa, y, &is_flat, flat);
-                        simd::widen_partial::<I, T>(isa, y)
-                    };
-                    for part in 0..4 {
-                        sums[part] = y[part].mul_add(y[part], sums[part]);
-                    }
+                let row = self.row(row);
+                let mut at = 0;
+                // Written out for each: a whole block's length is known when it is compiled.
+                while at + FOLD_BLOCK <= row.len() {
+                    let y = &row[at..at + FOLD_BLOCK];
+                    flat.add(isa, y, at);
+                    add_squares_of(simd::widen::<I, T>(isa, y), &mut sums);
+                    at += FOLD_BLOCK;
+                }
+                if at < row.len() {
+                    flat.add(isa, &row[at..], at);
+                    add_squares_of(simd::widen_partial::<I, T>(isa, &row[at..]), &mut sums);
                 }
             }
             let sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])).sum();
             values.add(isa, sum, rows.map(|row| self.row(row)));
-            for (total, &flat) in totals.iter_mut().zip(&flat) {
+            for (total, &flat) in totals.iter_mut().zip(&flat.counts) {
                 *total += flat.to_f64() as u64;
             }
         }
@@ -163,59 +150,110 @@ impl<T: Element> CountStrip<'_, T> {
     }
 }
 
-/// Adds 1 to each of `counts` whose element is flat; those past the end of `y` do not matter.
 #[inline(always)]
-fn add_flat<I: Isa, T: Element, M: Mask<T::Vector<I>>>(
-    isa: I,
-    y: &[T],
-    is_flat: impl Fn(T::Vector<I>) -> M,
-    counts: &mut [T],
-) {
-    let lanes = T::Vector::<I>::LANES;
-    let [zero, one] = [T::zero(), T::one()].map(|value| simd::splat(isa, value));
-    for (y, counts) in y.chunks(lanes).zip(counts.chunks_exact_mut(lanes)) {
-        let y: T::Vector<I> = if y.len() == lanes { simd::load(isa, y) } else { simd::load_partial(isa, y) };
-        (simd::load(isa, counts) + is_flat(y).select(one, zero)).store_into(counts);
+fn add_squares_of<V: Vector>(x: [V; 4], sums: &mut [V; 4]) {
+    for part in 0..4 {
+        sums[part] = x[part].mul_add(x[part], sums[part]);
     }
 }
 
-/// Elements of [`AddChange`] at most: 4 KiB of `f32`, in L1 beside what a step reads.
-pub(super) const WINDOW: usize = 1024;
+/// How often each column was flat: at most `low` or, of `BOTH` ends, at least `high`.
+struct Flat<I: Isa, T: Element, const BOTH: bool> {
+    low: T::Vector<I>,
+    high: T::Vector<I>,
+    zero: T::Vector<I>,
+    one: T::Vector<I>,
+    counts: [T; WIDTH],
+}
 
-/// Adds what was, and what was added to it.
+impl<I: Isa, T: Element, const BOTH: bool> Flat<I, T, BOTH> {
+    #[inline(always)]
+    fn new(isa: I, [low, high]: [T; 2]) -> Self {
+        let (zero, one) = (simd::splat(isa, T::zero()), simd::splat(isa, T::one()));
+        Self {
+            low: simd::splat(isa, low),
+            high: simd::splat(isa, high),
+            zero,
+            one,
+            counts: [T::zero(); WIDTH],
+        }
+    }
+
+    /// Counts up to a block of a row from column `first` on; what is counted past the end of `y` does not matter.
+    #[inline(always)]
+    fn add(&mut self, isa: I, y: &[T], first: usize) {
+        let lanes = T::Vector::<I>::LANES;
+        let mut at = 0;
+        while at < y.len() {
+            let rest = &y[at..];
+            let y: T::Vector<I> =
+                if rest.len() >= lanes { simd::load(isa, rest) } else { simd::load_partial(isa, rest) };
+            let low = y.le(self.low);
+            let flat = if BOTH { low.or(y.ge(self.high)) } else { low };
+            let counts = &mut self.counts[first + at..][..lanes];
+            (simd::load(isa, counts) + flat.select(self.one, self.zero)).store_into(counts);
+            at += lanes;
+        }
+    }
+}
+
+/// Elements of [`AddChange`] at most: 8 KiB of `f32`, in L1 beside most of what a step reads, and so many that what a window
+/// costs once does not count.
+pub(super) const WINDOW: usize = 2048;
+
+/// As many for small tensors.
+pub(super) const SMALL: usize = 256;
+
+/// Norms of a tensor's gradient, of the tensor before a step, and of its change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChangeTally {
+    pub(super) gradient: Tally,
+    pub(super) before: Tally,
+    pub(super) update: Tally,
+}
+
+/// Adds what was, what was added to it, and by what gradient: a window of each that is in L1.
 pub(super) struct AddChange<'a, T> {
+    /// As long as the others, or empty where it is not known.
+    pub(super) gradient: &'a [T],
     /// Overwritten where squares leave the range of `f64`.
     pub(super) before: &'a mut [T],
     pub(super) after: &'a [T],
-    /// Of the elements before, and of their change.
-    pub(super) to: &'a mut [Tally; 2],
+    pub(super) to: &'a mut ChangeTally,
 }
 
 impl<T: Element> Kernel for AddChange<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { before, after, to: [values, changes] } = self;
-        let (whole, whole_after) = (before.chunks_exact(FOLD_BLOCK), after.chunks_exact(FOLD_BLOCK));
-        let (rest, rest_after) = (whole.remainder(), whole_after.remainder());
+        let Self { gradient, before, after, to } = self;
+        let sum = simd::fold_f64(
+            isa,
+            gradient,
+            #[inline(always)]
+            |x, sum| x.mul_add(x, sum),
+        );
+        to.gradient.add(isa, sum, core::iter::once(gradient));
         // Two sums each: of four, there would be more than AVX2 has registers.
         let mut sums = [[simd::splat::<I, f64>(isa, 0.0); 2]; 2];
-        for (before, after) in whole.zip(whole_after) {
-            add_squares_of(simd::widen::<I, T>(isa, before), simd::widen::<I, T>(isa, after), &mut sums);
+        let mut at = 0;
+        while at + FOLD_BLOCK <= before.len() {
+            let [was, is] = [&before[at..at + FOLD_BLOCK], &after[at..at + FOLD_BLOCK]];
+            add_change_of(simd::widen::<I, T>(isa, was), simd::widen::<I, T>(isa, is), &mut sums);
+            at += FOLD_BLOCK;
         }
-        if !rest.is_empty() {
-            let before = simd::widen_partial::<I, T>(isa, rest);
-            add_squares_of(before, simd::widen_partial::<I, T>(isa, rest_after), &mut sums);
+        if at < before.len() {
+            let was = simd::widen_partial::<I, T>(isa, &before[at..]);
+            add_change_of(was, simd::widen_partial::<I, T>(isa, &after[at..]), &mut sums);
         }
-        let [sum, sum_of_changes] = sums.map(
-            #[inline(always)]
-            |sums| (sums[0] + sums[1]).sum(),
-        );
-        values.add(isa, sum, core::iter::once(&*before));
+        let [sums, sums_of_changes] = sums;
+        let sum = (sums[0] + sums[1]).sum();
+        let sum_of_changes = (sums_of_changes[0] + sums_of_changes[1]).sum();
+        to.before.add(isa, sum, core::iter::once(&*before));
         if !sum_of_changes.is_finite() {
             let change = |(&before, &after): (&T, &T)| Element::to_f64(after) - Element::to_f64(before);
             let pairs = before.iter().zip(after).map(change);
-            changes.non_finite += pairs.filter(|change| !change.is_finite()).count() as u64;
+            to.update.non_finite += pairs.filter(|change| !change.is_finite()).count() as u64;
         }
         // Of `f32` every sum is within the range of `f64`, and the pieces are not looked at.
         if size_of::<T>() == size_of::<f64>() {
@@ -227,13 +265,13 @@ impl<T: Element> Kernel for AddChange<'_, T> {
                 |after: T::Vector<I>, before| after - before,
             );
         }
-        add_squares(isa, &mut changes.norm, sum_of_changes, core::iter::once(&*before));
+        add_squares(isa, &mut to.update.norm, sum_of_changes, core::iter::once(&*before));
     }
 }
 
 /// Adds the squares of four vectors, and of their change.
 #[inline(always)]
-fn add_squares_of<V: Vector>(before: [V; 4], after: [V; 4], [sums, changes]: &mut [[V; 2]; 2]) {
+fn add_change_of<V: Vector>(before: [V; 4], after: [V; 4], [sums, changes]: &mut [[V; 2]; 2]) {
     for part in 0..4 {
         let change = after[part] - before[part];
         sums[part % 2] = before[part].mul_add(before[part], sums[part % 2]);

@@ -12,7 +12,8 @@ use crate::simd::{self, Active};
 use crate::stats::NormPartial;
 use crate::tensors::{List, TASK};
 use crate::{Activation, Element, Error, RowShape};
-use kernel::{AddChange, AddSlice, CountStrip, Counts, Tally, WIDTH, WINDOW};
+pub(crate) use kernel::ChangeTally;
+use kernel::{AddChange, AddSlice, CountStrip, Counts, SMALL, Tally, WIDTH, WINDOW};
 
 /// How large a tensor is.
 ///
@@ -289,18 +290,15 @@ fn activity_of<T: Element>(shape: RowShape, region: FlatRegion, y: &[T]) -> Acti
     }
 }
 
-/// Norms of a tensor, its change and its gradient, window by window while they are in L1.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ChangeTally {
-    /// Of the tensor before, and of its change.
-    tensor: [Tally; 2],
-    gradient: Tally,
-}
-
 impl ChangeTally {
-    pub(crate) const NOTHING: Self = Self { tensor: [Tally::NOTHING; 2], gradient: Tally::NOTHING };
+    pub(crate) const NOTHING: Self =
+        Self { gradient: Tally::NOTHING, before: Tally::NOTHING, update: Tally::NOTHING };
 
-    /// Lets `step` change `param`, a part of it at a time with what is cut with it, and adds what it did and by what gradient.
+    /// Lets `step` change `param`, a window of it at a time with what is cut with it, and adds what it did and by what
+    /// gradient, while they are in L1.
+    ///
+    /// To add up the squares of vectors that the step has in registers took more instructions: converted as they are read,
+    /// numbers need no shuffles.
     pub(crate) fn watch<T: Element, S: Split>(
         &mut self,
         active: Active,
@@ -308,29 +306,30 @@ impl ChangeTally {
         mut others: S,
         step: &impl Fn(&mut [T], &[T], S),
     ) {
-        let mut buffer = [T::zero(); WINDOW];
-        for (param, grad) in param.chunks_mut(WINDOW).zip(grad.chunks(WINDOW)) {
+        // Biases and the like are small: to clear a whole window would cost more than they do.
+        let (mut small, mut large) = ([T::zero(); SMALL], None);
+        let buffer =
+            if param.len() <= SMALL { &mut small[..] } else { &mut large.insert([T::zero(); WINDOW])[..] };
+        for (param, gradient) in param.chunks_mut(WINDOW).zip(grad.chunks(WINDOW)) {
             let before = &mut buffer[..param.len()];
             before.copy_from_slice(param);
             let (part, rest) = others.split_at(param.len());
             others = rest;
-            simd::dispatch(active, AddSlice { x: grad, to: &mut self.gradient });
-            step(param, grad, part);
-            simd::dispatch(active, AddChange { before, after: param, to: &mut self.tensor });
+            step(param, gradient, part);
+            simd::dispatch(active, AddChange { gradient, before, after: param, to: &mut *self });
         }
     }
 
     pub(crate) fn join(&mut self, other: &Self) {
-        for (tally, other) in self.tensor.iter_mut().zip(&other.tensor) {
-            tally.join(other);
-        }
         self.gradient.join(&other.gradient);
+        self.before.join(&other.before);
+        self.update.join(&other.update);
     }
 
     /// Of a tensor of so many elements.
     pub(crate) fn change(&self, elements: usize) -> Change {
-        let [before, update] = self.tensor.each_ref().map(|tally| Magnitude::new(tally, elements));
-        Change { before, update, gradient: Some(Magnitude::new(&self.gradient, elements)) }
+        let of = |tally| Magnitude::new(tally, elements);
+        Change { before: of(&self.before), update: of(&self.update), gradient: Some(of(&self.gradient)) }
     }
 }
 
@@ -345,7 +344,7 @@ fn change_between<T: Element>(before: &[T], after: &[T]) -> Change {
             for (before, after) in before.chunks(WINDOW).zip(after.chunks(WINDOW)) {
                 let buffer = &mut buffer[..before.len()];
                 buffer.copy_from_slice(before);
-                simd::dispatch(active, AddChange { before: buffer, after, to: &mut to.tensor });
+                simd::dispatch(active, AddChange { gradient: &[], before: buffer, after, to: &mut *to });
             }
         },
         &|_| ChangeTally::NOTHING,
