@@ -68,6 +68,19 @@ impl<'a, T: Element> Tile<'a, T> {
         isa.prefetch(self.start.wrapping_add(row * self.stride + col));
     }
 
+    /// Asks for what a walk from row to row reaches [`RUN_AHEAD_BYTES`] after an element: as many lines as `elements` fill.
+    #[inline(always)]
+    fn prefetch_along<I: Isa>(&self, isa: I, row: usize, col: usize, elements: usize) {
+        let line = LINE / size_of::<T>();
+        let mut at = 0;
+        while at < elements {
+            let col = col + at + RUN_AHEAD_BYTES / size_of::<T>();
+            let (row, col) = if col < self.width { (row, col) } else { (row + 1, col - self.width) };
+            isa.prefetch(self.start.wrapping_add(row * self.stride + col));
+            at += line;
+        }
+    }
+
     /// Row `row`.
     ///
     /// # Panics
@@ -83,6 +96,12 @@ impl<'a, T: Element> Tile<'a, T> {
 
 /// Rows that a map asks for ahead of itself: its rows may lie in different pages, which hardware does not look across.
 const AHEAD: usize = 4;
+
+/// How far ahead sums over runs ask for memory, also in the next row, which lies in another page.
+const RUN_AHEAD_BYTES: usize = 2048;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// `COUNT` rows of each tile from `row` on.
 #[inline(always)]
@@ -214,7 +233,7 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
         F: Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
     {
         let (width, inner) = (self.tiles[0].width, self.inner);
-        let [row] = rows_from::<T, N, 1>(&self.tiles, row);
+        let (row_index, [row]) = (row, rows_from::<T, N, 1>(&self.tiles, row));
         let [first, second] = self.sums;
         for channel in 0..width.div_ceil(inner) {
             let about = splat::<I, f64>(isa, self.about[channel]);
@@ -234,23 +253,34 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
                 #[inline(always)]
                 |x| (self.prepare)(x, of_channel),
             );
-            let sums = fold_run(isa, runs, about, sums, (prepare, &self.f));
+            let tiles = &self.tiles;
+            let touch = super::inlined(
+                #[inline(always)]
+                |at: usize| {
+                    for tile in tiles {
+                        tile.prefetch_along(isa, row_index, start + at, FOLD_BLOCK);
+                    }
+                },
+            );
+            let sums = fold_run(isa, runs, about, sums, (prepare, &self.f, touch));
             sums[0].store_into(first);
             sums[1].store_into(second);
         }
     }
 }
 
-/// Adds what `prepare` makes of the elements of `N` slices of the same length to two sums, as [`Fold`] does.
+/// Adds what `prepare` makes of the elements of `N` slices of the same length to two sums, as [`Fold`] does; `touch(at)` comes
+/// before the block from `at` on.
 #[inline(always)]
 pub(crate) fn fold_run<I: Isa, T: Element, const N: usize, const M: usize>(
     isa: I,
     runs: [&[T]; N],
     about: I::F64,
     sums: [I::F64; 2],
-    (prepare, f): (
+    (prepare, f, touch): (
         impl Fn([T::Vector<I>; N]) -> [T::Vector<I>; M],
         impl Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
+        impl Fn(usize),
     ),
 ) -> [I::F64; 2] {
     let (lanes, len) = (T::Vector::<I>::LANES, runs[0].len());
@@ -258,6 +288,7 @@ pub(crate) fn fold_run<I: Isa, T: Element, const N: usize, const M: usize>(
     let mut at = 0;
     while at < len {
         let count = FOLD_BLOCK.min(len - at);
+        touch(at);
         let mut prepared = [[splat(isa, T::zero()); M]; 4];
         for part in 0..4 {
             // Two vectors of sixteen lanes make the block; the others are not used then.
@@ -340,7 +371,9 @@ pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize>(
         };
         let rows = rows_from(&tiles, row);
         if inner > 1 {
-            map_runs(isa, inner, rows, coefficients, out.row(row), &f);
+            let next = if downwards { row.wrapping_sub(1) } else { row + 1 };
+            let next = start.wrapping_add(next.wrapping_mul(stride));
+            map_runs(isa, inner, rows, coefficients, (out.row(row), next), &f);
         } else {
             let ahead = start.wrapping_add(ahead.wrapping_mul(stride));
             map_columns(isa, rows, coefficients, (out.row(row), ahead), &f);
@@ -375,10 +408,10 @@ fn map_runs<I: Isa, T: Element, const N: usize, const K: usize>(
     inner: usize,
     [rows]: [[&[T]; N]; 1],
     coefficients: [&[T; STRIP]; K],
-    out: &mut [T],
+    (out, next): (&mut [T], *const T),
     f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
 ) {
-    let (lanes, width) = (T::Vector::<I>::LANES, out.len());
+    let (lanes, width, this) = (T::Vector::<I>::LANES, out.len(), out.as_ptr());
     for channel in 0..width.div_ceil(inner) {
         let mut of_channel = [splat(isa, T::zero()); K];
         for k in 0..K {
@@ -386,6 +419,8 @@ fn map_runs<I: Isa, T: Element, const N: usize, const K: usize>(
         }
         let (start, end) = (channel * inner, width.min((channel + 1) * inner));
         for at in (start..end).step_by(lanes) {
+            let ahead = at + RUN_AHEAD_BYTES / size_of::<T>();
+            isa.prefetch(if ahead < width { this.wrapping_add(ahead) } else { next.wrapping_add(ahead - width) });
             map_at(isa, (rows, at..end.min(at + lanes)), of_channel, out, f);
         }
     }
