@@ -53,7 +53,7 @@ impl<T: Element> Kernel for Normalize<'_, T> {
         simd::map_channels(
             isa,
             inner,
-            [x],
+            ([x], [false]),
             by.coefficients(),
             y,
             #[inline(always)]
@@ -80,7 +80,7 @@ impl<T: Element> Kernel for NormalizeAdd<'_, T> {
         simd::map_channels(
             isa,
             inner,
-            [x, residual],
+            ([x, residual], [false, true]),
             by.coefficients(),
             y,
             #[inline(always)]
@@ -231,7 +231,7 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Differentiate<'_, T, 
         simd::map_channels(
             isa,
             inner,
-            tiles,
+            (tiles, [false; N]),
             [shift, scale, offset, of_dz, slope, of_all],
             self.dx,
             #[inline(always)]
@@ -259,7 +259,7 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Scale<'_, T, G, N> {
         simd::map_channels(
             isa,
             inner,
-            tiles,
+            (tiles, [false; N]),
             [shift, scale, offset, self.scale],
             self.dx,
             #[inline(always)]
@@ -282,7 +282,7 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Gradient<'_, T, G, N>
         simd::map_channels(
             isa,
             inner,
-            tiles,
+            (tiles, [true; N]),
             by.coefficients(),
             self.dz,
             #[inline(always)]

@@ -27,7 +27,8 @@ impl Rule for Deviation {
                     #[inline(always)]
                     |x: [T::Vector<I>; 1]| x,
                 );
-                let sums = simd::fold_run(isa, [x], simd::splat(isa, about), zeros, (itself, add_deviation, |_| ()));
+                let sums =
+                    simd::fold_run(isa, [x], simd::splat(isa, about), zeros, (itself, add_deviation, |_| ()));
                 let sums = sums.map(Vector::sum);
                 let (mean, squares) = moments_of_sums(about, sums, count);
                 (mean, squares, squares >= KEPT * sums[1])
