@@ -557,3 +557,32 @@ fn gemm_scratch_len_never_falls() {
         assert!(lens.is_sorted(), "k = {k}");
     }
 }
+
+/// The stride of a matrix with one row leads nowhere, so it may be any number.
+#[test]
+fn gemm_forward_takes_any_stride_of_one_row() {
+    for (n, k) in [(1, 1), (17, 1), (70, 40), (600, 300)] {
+        let (a, b): (Vec<f32>, Vec<f32>) = (numbers(6, k, 1.0), numbers(7, k * n, 1.0));
+        for stride in [usize::MAX, usize::MAX - 63, usize::MAX / 2 + 1, usize::MAX / 64] {
+            let of_one_row =
+                |rows, layout| if rows == 1 { MatrixLayout { stride, ..layout } } else { layout };
+            let plain = GemmShape::dense(1, n, k);
+            let far =
+                GemmShape { a: of_one_row(1, plain.a), b: of_one_row(k, plain.b), c_stride: stride, ..plain };
+            each_level(|level| {
+                let run = |shape: GemmShape| {
+                    let mut scratch = vec![f32::NAN; shape.scratch_len::<f32>()];
+                    let mut c = vec![f32::NAN; n];
+                    let gemm = Gemm { beta: 0.0, ..Gemm::default() };
+                    gemm.forward(shape, &a, &b, &mut scratch, &mut c).unwrap();
+                    let packed = PackedMatrix::new(k, n, shape.b, &b).unwrap();
+                    let mut again = vec![f32::NAN; n];
+                    gemm.forward_packed(shape, &a, &packed, &mut scratch, &mut again).unwrap();
+                    [c, again].concat()
+                };
+                let (near, far) = (run(plain), run(far));
+                assert_same_bits(&near, &far, || format!("n {n}, k {k}, stride {stride} at {level}"));
+            });
+        }
+    }
+}

@@ -596,6 +596,10 @@ pub(crate) fn fold_apart_f64<I: Isa, T: Element>(
         let [a, b, c, d] = [&a[at.clone()], &b[at.clone()], &c[at.clone()], &d[at]];
         for place in [a, b, c, d] {
             isa.prefetch(place.as_ptr().wrapping_byte_add(APART_AHEAD_BYTES));
+            // What is likely the next block: hardware follows none of the four places to there.
+            if x.len() == APART_BLOCK {
+                isa.prefetch_far(place.as_ptr().wrapping_add(APART_BLOCK));
+            }
         }
         let (low, high) = (widen_two(isa, a, b), widen_two(isa, c, d));
         for k in 0..4 {
