@@ -586,6 +586,8 @@ pub(crate) fn fold_apart_f64<I: Isa, T: Element>(
     f: impl Fn(I::F64, I::F64) -> I::F64,
 ) -> f64 {
     let mut sums = [splat(isa, 0.0); 4];
+    // Then another block is likely to follow, and hardware follows none of the four places to there.
+    let whole = x.len() == APART_BLOCK;
     let quarter = x.len() / (4 * APART_STEP) * APART_STEP;
     let (a, rest) = x.split_at(quarter);
     let (b, rest) = rest.split_at(quarter);
@@ -596,8 +598,9 @@ pub(crate) fn fold_apart_f64<I: Isa, T: Element>(
         let [a, b, c, d] = [&a[at.clone()], &b[at.clone()], &c[at.clone()], &d[at]];
         for place in [a, b, c, d] {
             isa.prefetch(place.as_ptr().wrapping_byte_add(APART_AHEAD_BYTES));
-            // What is likely the next block: hardware follows none of the four places to there.
-            if x.len() == APART_BLOCK {
+        }
+        if whole {
+            for place in [a, b, c, d] {
                 isa.prefetch_far(place.as_ptr().wrapping_add(APART_BLOCK));
             }
         }
