@@ -98,7 +98,7 @@ impl<'a, T: Element> Tile<'a, T> {
 /// Rows that a map asks for ahead of itself: its rows may lie in different pages, which hardware does not look across.
 const AHEAD: usize = 4;
 
-/// How far ahead sums over runs ask for memory, also in the next row, which lies in another page.
+/// How far ahead sums and maps over runs ask for memory, also in the next row, which lies in another page.
 const RUN_AHEAD_BYTES: usize = 2048;
 
 /// Whether a run of so many elements is worth asking ahead: of 14x14 it gained nothing, and of 7x7 in cache it would take half
