@@ -122,9 +122,9 @@ const TRANSPOSES: [Transpose; 2] = [Transpose::No, Transpose::Yes];
 
 #[test]
 fn gemm_forward_matches_reference() {
-    // Tiles are 2, 6 and 14 rows high, panels 8 and 16 columns wide, blocks 256 or 512 deep.
-    for m in [1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 29] {
-        for n in [1, 7, 8, 9, 15, 16, 17, 31, 33, 65, 129] {
+    // Tiles are 2, 6 and 9 rows high, panels 8 and 16 columns wide and 1, 2, 3, 4 or 8 side by side, blocks 256 or 512 deep.
+    for m in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 19, 20] {
+        for n in [1, 7, 8, 9, 15, 16, 17, 31, 33, 47, 48, 65, 129] {
             for k in [0, 1, 2, 15, 16, 17, 33] {
                 check::<f32>(Case::plain(m, n, k));
                 check::<f64>(Case { b: Transpose::Yes, gap: 3, ..Case::plain(m, n, k) });
@@ -147,9 +147,12 @@ fn gemm_forward_matches_reference_at_block_edges() {
     let blocks =
         [(97, 300, 20), (193, 257, 300), (1537, 17, 3), (7, 2049, 5), (200, 2065, 2), (1540, 3, 260)];
     // Few tiles with B in place and a narrow rest, with B too large for that, with rows 4 KiB apart; chunks of panels.
-    let few = [(30, 205, 600), (20, 700, 300), (20, 700, 0), (20, 1024, 40), (113, 150, 70), (150, 1100, 18)];
-    for (m, n, k) in blocks.into_iter().chain(few) {
+    let few = [(30, 205, 600), (40, 700, 300), (20, 700, 0), (20, 1024, 40), (113, 150, 70), (150, 1100, 18)];
+    // B in place in blocks of k whose next is asked for, also in blocks of columns.
+    let streams = [(1, 300, 700), (5, 1500, 130), (12, 700, 300), (18, 500, 400)];
+    for (m, n, k) in blocks.into_iter().chain(few).chain(streams) {
         check::<f32>(Case { gemm, ..Case::plain(m, n, k) });
+        check::<f64>(Case { gap: 1, gemm, ..Case::plain(m, n, k) });
         check::<f64>(Case { a: Transpose::Yes, b: Transpose::Yes, gap: 2, gemm, ..Case::plain(m, n, k) });
     }
 }

@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use super::{MatrixLayout, Transpose};
 use crate::simd::{
-    self, Ahead, Isa, Kernel, Left, Lines, MatrixMut, Right, StoreInto, Vector, load_tile, multiply_tile,
-    store_tile, transpose_block,
+    self, Ahead, Isa, Kernel, LINE, Left, Lines, MatrixMut, Right, StoreInto, Vector, load_tile,
+    multiply_tile, store_tile, transpose_block,
 };
 use crate::stats::NormPartial;
 use crate::stats::norm_partial::kernel::add_squares;
@@ -13,11 +13,14 @@ use crate::{Element, Level};
 
 /// Rows of the tallest tile: as many as leave registers for the right factor and one broadcast.
 ///
-/// AVX-512 has 32 registers, 14 · 2 sums + 2 + 1 of them used; AVX2 has 16, of which a vector takes two:
-/// 6 · 2 sums + 2 + 1; SSE2 has 16, of which a vector takes four: 2 · 4 sums + 4 + 1 + a product.
+/// AVX-512 has 32 registers, 9 · 3 sums + 3 + 1 of them used; AVX2 has 16, of which a vector takes two: 6 · 2 sums + 2 + 1;
+/// SSE2 has 16, of which a vector takes four: 2 · 4 sums + 4 + 1 + a product.
+///
+/// On AVX-512, 14 · 2 sums are as fast while a thread has a core for itself and 0.8 of the speed where it shares it: they
+/// take 16 loads for 28 multiply-adds, these 12 for 27.
 const fn tallest(level: Level) -> usize {
     match level {
-        Level::Avx512 => 14,
+        Level::Avx512 => simd::TALLEST,
         Level::Avx2 => 6,
         Level::Portable => 2,
     }
@@ -29,12 +32,21 @@ const fn side_by_side(level: Level, rows: usize) -> usize {
     match (level, rows) {
         (Level::Avx512, 0..=2) => 8,
         (Level::Avx512, 3..=6) => 4,
-        (Level::Avx512, _) => 2,
+        (Level::Avx512, _) => 3,
         (Level::Avx2, 0..=1) => 4,
         (Level::Avx2, 2) => 2,
         (Level::Portable, 0..=1) => 2,
         _ => 1,
     }
+}
+
+/// Whether tiles of `rows` are formed `panels` wide: as wide as they or those a row taller may be, and for the last
+/// panels a power of two.
+const fn is_formed(level: Level, rows: usize, panels: usize) -> bool {
+    let most = side_by_side(level, rows);
+    rows <= tallest(level)
+        && (panels == most
+            || panels < most && (panels.is_power_of_two() || panels == side_by_side(level, rows + 1)))
 }
 
 /// Rows cut into tiles of equal height, give or take one.
@@ -59,8 +71,9 @@ impl Tiles {
     fn rows(self, tile: usize) -> Range<usize> {
         self.start(tile)..self.start(tile + 1)
     }
-    fn tallest(self) -> usize {
-        self.rows.div_ceil(self.count)
+    /// Panels that lie side by side in them, where there are as many.
+    pub(super) fn panels(self, level: Level) -> usize {
+        side_by_side(level, self.rows.div_ceil(self.count))
     }
 }
 
@@ -127,20 +140,26 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
     fn run<I: Isa>(self, isa: I) {
         let Self(multiply, mut c) = self;
         let lanes = T::Vector::<I>::LANES;
-        let most = side_by_side(I::LEVEL, multiply.tiles.tallest());
-        let (mut col, mut asked) = (0, 0);
+        let most = multiply.tiles.panels(I::LEVEL);
+        let mut col = 0;
         while c.cols() > 0 {
-            let panels = 1 << c.cols().div_ceil(lanes).min(most).ilog2();
+            let panels = match c.cols().div_ceil(lanes) {
+                // Two pairs rather than three and one, whose loads would not keep up.
+                4 if most == 3 => 2,
+                panels if panels >= most => most,
+                panels => 1 << panels.ilog2(),
+            };
             let (strip, rest) = {
                 let width = c.cols().min(panels * lanes);
                 c.split_cols(width)
             };
             c = rest;
             match panels {
-                8 => multiply.strip::<I, 8>(isa, col, &mut asked, strip),
-                4 => multiply.strip::<I, 4>(isa, col, &mut asked, strip),
-                2 => multiply.strip::<I, 2>(isa, col, &mut asked, strip),
-                _ => multiply.strip::<I, 1>(isa, col, &mut asked, strip),
+                8 => multiply.strip::<I, 8>(isa, col, strip),
+                4 => multiply.strip::<I, 4>(isa, col, strip),
+                3 => multiply.strip::<I, 3>(isa, col, strip),
+                2 => multiply.strip::<I, 2>(isa, col, strip),
+                _ => multiply.strip::<I, 1>(isa, col, strip),
             }
             col += panels * lanes;
         }
@@ -150,23 +169,18 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
 impl<T: Element> Multiply<'_, T> {
     /// All tiles of `PANELS` panels from column `col` on.
     #[inline(always)]
-    fn strip<I: Isa, const PANELS: usize>(
-        &self,
-        isa: I,
-        col: usize,
-        asked: &mut usize,
-        mut c: MatrixMut<'_, T>,
-    ) {
-        let right = self.right.starting_at(col / T::Vector::<I>::LANES);
+    fn strip<I: Isa, const PANELS: usize>(&self, isa: I, col: usize, mut c: MatrixMut<'_, T>) {
+        let panel = col / T::Vector::<I>::LANES;
+        let right = self.right.starting_at(panel);
         let top = self.tiles.start(self.first);
         for tile in self.first..self.last {
             let rows = self.tiles.rows(tile);
             let left = self.left.tile(rows.clone());
             let at = rows.start - top;
             // As many tiles of a strip ask for panels as it has, and so no faster than they are used.
-            let ahead = if tile - self.first < PANELS { self.ahead } else { Ahead::nothing(right) };
-            let ahead = ahead.lines(*asked);
-            *asked += usize::from(tile - self.first < PANELS);
+            let asks = tile - self.first;
+            let ahead = if asks < PANELS { self.ahead } else { Ahead::nothing(right) };
+            let ahead = ahead.lines(panel + asks);
             match rows.len() {
                 1 => self.tile::<I, 1, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
                 2 => self.tile::<I, 2, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
@@ -176,12 +190,7 @@ impl<T: Element> Multiply<'_, T> {
                 6 => self.tile::<I, 6, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
                 7 => self.tile::<I, 7, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
                 8 => self.tile::<I, 8, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
-                9 => self.tile::<I, 9, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
-                10 => self.tile::<I, 10, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
-                11 => self.tile::<I, 11, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
-                12 => self.tile::<I, 12, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
-                13 => self.tile::<I, 13, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
-                _ => self.tile::<I, 14, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
+                _ => self.tile::<I, 9, PANELS>(isa, (left, right), ahead, (col, at), &mut c),
             }
         }
     }
@@ -197,7 +206,7 @@ impl<T: Element> Multiply<'_, T> {
         c: &mut MatrixMut<'_, T>,
     ) {
         // Tiles that this level never forms are not compiled for it.
-        if const { ROWS > tallest(I::LEVEL) || PANELS > side_by_side(I::LEVEL, ROWS) } {
+        if const { !is_formed(I::LEVEL, ROWS, PANELS) } {
             return;
         }
         let lanes = T::Vector::<I>::LANES;
@@ -258,9 +267,6 @@ fn store_panel<V: Vector>(sums: V, to: &mut [V::Elem], at: usize) {
     let to = &mut to[at..];
     if to.len() >= V::LANES { sums.store_into(to) } else { sums.store_partial_into(to) }
 }
-
-/// Bytes of a cache line, to which packed factors are aligned.
-pub(super) const LINE: usize = 64;
 
 /// Whether rows that are `stride` elements apart lie in different sets of a cache.
 pub(super) fn spread<T>(stride: usize) -> bool {

@@ -3,11 +3,11 @@
 use core::ops::Range;
 
 use super::kernel::{
-    ColumnSums, LINE, Multiply, MultiplyInto, PackLeft, PackRight, Rows, Source, Start, Tiles, spread,
+    ColumnSums, Multiply, MultiplyInto, PackLeft, PackRight, Rows, Source, Start, Tiles, spread,
 };
 use super::{GemmShape, MatrixLayout, PackedMatrix, Transpose};
 use crate::parallel::{self, Offset, join};
-use crate::simd::{self, Active, Ahead, MatrixMut, Right};
+use crate::simd::{self, Active, Ahead, LINE, MatrixMut, Right};
 use crate::stats::NormPartial;
 use crate::{Element, Epilogue, Level};
 
@@ -37,19 +37,18 @@ struct Blocking {
     depth: usize,
     /// Panels that are gone through while they stay in L2.
     chunk: usize,
-    /// Tiles that are multiplied with a strip of panels before the next strip.
+    /// Rows of the left factor by steps of `k` that are multiplied with a strip of panels before the next strip.
     group: usize,
 }
 
 impl Blocking {
     fn new(level: Level) -> Self {
         match level {
-            // 28 KiB of a tile's rows stay in L1 while 1 MiB of panels comes from an L2 of 2 MiB: a line takes a seventh
-            // of the time of its multiply-adds, and the outputs are read and written half as often as with 256 steps.
-            // 1024³: 110 % of the speed of that.
-            Level::Avx512 => Self { depth: DEPTH, chunk: 32, group: 1 },
+            // 72 KiB of rows and 768 KiB of panels come from half of an L2 of 2 MiB, since another thread may have the other
+            // half; the outputs are read and written half as often as with 256 steps.
+            Level::Avx512 => Self { depth: DEPTH, chunk: 24, group: 36 * DEPTH },
             // 16 KiB of a panel stay in half of L1, 256 KiB of panels and 48 KiB of rows in L2.
-            Level::Avx2 | Level::Portable => Self { depth: 256, chunk: 16, group: 8 },
+            Level::Avx2 | Level::Portable => Self { depth: 256, chunk: 16, group: 48 * 256 },
         }
     }
 }
@@ -124,6 +123,8 @@ struct Block<'a, T> {
     width: usize,
     /// Multiply-adds of a task.
     task: usize,
+    /// Whether the right factor comes from beyond L2, and so is asked for.
+    streamed: bool,
 }
 
 /// Panels of a task.
@@ -171,9 +172,9 @@ impl<T: Element> Block<'_, T> {
         }
         let Task { tiles, col, panels: right, c } = task;
         let (first, second) = if by_cols {
-            // Whole groups of the panels that lie side by side in the tiles of few rows.
-            let half = panels.div_ceil(2);
-            let mid = if panels > 16 { half.next_multiple_of(8) } else { half };
+            // Whole strips, where there are some.
+            let (half, strip) = (panels.div_ceil(2), self.strip());
+            let mid = if panels > 2 * strip { half.next_multiple_of(strip) } else { half };
             let (first, second) = c.split_cols(mid * lanes::<T>());
             let (right, rest) = right.split_at(mid, self.depth);
             (
@@ -192,16 +193,30 @@ impl<T: Element> Block<'_, T> {
         join(|| self.run(first), || self.run(second));
     }
 
+    /// Panels of a strip.
+    fn strip(&self) -> usize {
+        self.tiles.panels(self.active.level())
+    }
+
     /// The panels after the first strip, as far as `cols` columns go, one a tile.
     fn next_strips<'r>(&self, tiles: usize, right: Right<'r, T>, cols: usize) -> Ahead<'r, T> {
-        /// Panels of a strip of several tiles.
-        const STRIP: usize = 2;
-        let panels = cols.div_ceil(lanes::<T>()).saturating_sub(STRIP);
+        let panels = cols.div_ceil(lanes::<T>()).saturating_sub(self.strip());
         if tiles == 1 || panels == 0 {
             return Ahead::nothing(right);
         }
-        let data = right.starting_at(STRIP).data;
+        let data = right.starting_at(self.strip()).data;
         Ahead { data, step: right.k_step, tile_step: right.panel_step, tiles: panels }
+    }
+
+    /// The rows of the next block of `k`, where the right factor is read as it is stored.
+    fn next_rows<'r>(&self, right: Right<'r, T>, cols: usize) -> Ahead<'r, T> {
+        match right.data.get(self.depth * right.k_step..) {
+            Some(data) if !data.is_empty() => {
+                let tiles = cols.div_ceil(lanes::<T>());
+                Ahead { data, step: right.k_step, tile_step: right.panel_step, tiles }
+            }
+            _ => Ahead::nothing(right),
+        }
     }
 
     /// One task, chunk by chunk of panels, and in each, group by group of tiles.
@@ -210,6 +225,13 @@ impl<T: Element> Block<'_, T> {
         let Blocking { chunk, group, .. } = Blocking::new(self.active.level());
         let (mut done, width_of_panel) = (0, lanes::<T>());
         let few = tiles.len() <= FEW_TILES;
+        let tile = c.rows().div_ceil(tiles.len().max(1)).max(1) * self.depth;
+        // What is shallow takes its time in the output, which is walked by rows.
+        let group = match panels {
+            _ if self.depth <= SHALLOW => 1,
+            Panels::Ready(_) if few => FEW_TILES,
+            _ => (group / tile).clamp(1, FEW_TILES),
+        };
         while c.cols() > 0 {
             // What is packed for few tiles shall still be in L1 or near it when it is read.
             let chunk = if few && matches!(panels, Panels::Own { .. }) { chunk / 4 } else { chunk };
@@ -217,16 +239,17 @@ impl<T: Element> Block<'_, T> {
             let width = cols.min(chunk * width_of_panel);
             let (mut strip, rest) = c.split_cols(width);
             c = rest;
-            let mut group = group;
             let (right, ahead) = match &mut panels {
                 Panels::Ready(right) => {
                     let right = right.starting_at(done / width_of_panel);
-                    if few {
-                        group = FEW_TILES;
-                        (right, self.next_strips(tiles.len(), right, cols))
+                    let ahead = if !(few && self.streamed) {
+                        Ahead::nothing(right)
+                    } else if right.panel_step == width_of_panel {
+                        self.next_rows(right, cols)
                     } else {
-                        (right, Ahead::nothing(right))
-                    }
+                        self.next_strips(tiles.len(), right, cols)
+                    };
+                    (right, ahead)
                 }
                 Panels::Own { source, out } => {
                     // The same memory for every chunk, so that it stays in L2.
@@ -244,9 +267,9 @@ impl<T: Element> Block<'_, T> {
             };
             let mut first = tiles.start;
             while first < tiles.end {
-                let last = tiles.end.min(first + if self.depth <= SHALLOW { 1 } else { group });
+                let last = tiles.end.min(first + group);
                 let rows = self.tiles.start(last) - self.tiles.start(first);
-                let (mut group, rest) = strip.split_rows(rows);
+                let (mut output, rest) = strip.split_rows(rows);
                 strip = rest;
                 let multiply = Multiply {
                     depth: self.depth,
@@ -258,11 +281,11 @@ impl<T: Element> Block<'_, T> {
                     ahead,
                     start: self.start.starting_at(col + done),
                 };
-                simd::dispatch(self.active, MultiplyInto(multiply, group.reborrow()));
+                simd::dispatch(self.active, MultiplyInto(multiply, output.reborrow()));
                 if let Some(epilogue) = self.epilogue {
                     for row in 0..rows {
                         let at = self.origin + (self.tiles.start(first) + row) * self.width + col + done;
-                        epilogue.apply(self.active, at, group.row(row));
+                        epilogue.apply(self.active, at, output.row(row));
                     }
                 }
                 first = last;
@@ -272,15 +295,38 @@ impl<T: Element> Block<'_, T> {
     }
 }
 
-/// Whether B as it is stored serves as panels: few tiles read its rows, it fits half of L2, and its rows do not share the
-/// same ways of L1. 32x256x256: 115 % of the speed of packing it.
-fn is_panels<T>(level: Level, shape: GemmShape) -> bool {
-    const HALF_OF_L2: usize = 512 * 1024;
-    let stride = shape.b.stride;
+/// Bytes of the right factor as it is stored that a block of `k` reads while the next block is asked for: 48 pages, which
+/// the first of the two tables of addresses holds.
+const IN_PLACE: usize = 192 * 1024;
+/// Panels of a block that is read as it is stored, so that it is deep enough for the output's sake.
+const IN_PLACE_PANELS: usize = 64;
+
+/// Bytes of a right factor that stays in half of L2 as it is stored.
+const HALF_OF_L2: usize = 512 * 1024;
+
+/// Bytes of the right factor, with the gaps between the rows of one that is stored by rows.
+fn right_bytes<T>(shape: GemmShape, b: &Factor<'_, T>) -> usize {
+    let row = match b {
+        Factor::Strided(_) if shape.b.transpose == Transpose::No => shape.b.stride,
+        _ => shape.n,
+    };
+    shape.k.saturating_mul(row).saturating_mul(size_of::<T>())
+}
+
+/// Whether B as it is stored serves as panels: few tiles read its rows, and its rows do not share the same ways of L1.
+/// Against packing it: 32x256x256, which fits half of L2, 115 % of the speed; 10 rows of 650 columns and k = 2600 130 %,
+/// 20 rows 115 %, 32 rows 95 %.
+fn is_panels<T>(level: Level, shape: GemmShape, streamed: bool) -> bool {
+    let most = if !streamed {
+        FEW_TILES
+    } else if shape.n <= IN_PLACE_PANELS * lanes::<T>() {
+        3
+    } else {
+        2
+    };
     shape.b.transpose == Transpose::No
-        && spread::<T>(stride)
-        && shape.k.saturating_mul(stride).saturating_mul(size_of::<T>()) <= HALF_OF_L2
-        && Tiles::new(level, shape.m).count() <= FEW_TILES
+        && spread::<T>(shape.b.stride)
+        && Tiles::new(level, shape.m).count() <= most
 }
 
 /// `c = epilogue(start + alpha · a · b)`.
@@ -308,19 +354,28 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
         &mut right_scratch[..len]
     };
 
+    let streamed = right_bytes::<T>(shape, &b) > HALF_OF_L2;
     let most = Blocking::new(active.level()).depth;
     let most = if packed_before { most.max(ONE_TILE / m) } else { most };
-    let depth = k.div_ceil(k.div_ceil(most).max(1)).max(1);
-    let in_place = |cols: usize| cols >= lanes::<T>() && is_panels::<T>(active.level(), shape);
+    let in_place = |cols: usize| cols >= lanes::<T>() && is_panels::<T>(active.level(), shape, streamed);
     let mut col = 0;
     while col < n {
         let cols = n - col;
         let (ready, cols) = match b {
             Factor::Packed(_) => (true, cols),
             // What is narrower than a panel comes last.
-            Factor::Strided(_) if in_place(cols) => (true, cols - cols % lanes::<T>()),
+            Factor::Strided(_) if in_place(cols) => {
+                let panels = cols / lanes::<T>();
+                (true, panels.div_ceil(panels.div_ceil(IN_PLACE_PANELS)) * lanes::<T>())
+            }
             Factor::Strided(_) => (false, cols.min(PACKED_PANELS * lanes::<T>())),
         };
+        let most = if ready && !packed_before && streamed {
+            most.min(IN_PLACE / (cols * size_of::<T>()))
+        } else {
+            most
+        };
+        let depth = k.div_ceil(k.div_ceil(most).max(1)).max(1);
         let own = m <= OWN_PANELS_ROWS && cols >= 8 * lanes::<T>() || threads == 1 && m <= PACKED_ROWS;
         let mut from = 0;
         loop {
@@ -367,6 +422,7 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
                     origin: row * n + col,
                     width: n,
                     task,
+                    streamed,
                 };
                 let c = MatrixMut::new(&mut *c, m, n, shape.c_stride);
                 let c = c.split_rows(row).1.split_rows(rows).0.split_cols(col).1.split_cols(cols).0;

@@ -4,7 +4,7 @@
 
 use core::marker::PhantomData;
 
-use super::{FOLD_BLOCK, Isa, Mask, MatrixMut, StoreInto, Vector, load, load_partial, splat};
+use super::{FOLD_BLOCK, Isa, LINE, Mask, MatrixMut, StoreInto, Vector, load, load_partial, splat};
 use crate::Element;
 
 /// Most channels of a strip whose channels lie side by side: 512 bytes of a row of `f32`, a prefetcher's worth.
@@ -107,9 +107,6 @@ const RUN_AHEAD_BYTES: usize = 2048;
 fn is_long<T>(inner: usize) -> bool {
     inner * size_of::<T>() >= RUN_AHEAD_BYTES
 }
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// `COUNT` rows of each tile from `row` on.
 #[inline(always)]

@@ -31,9 +31,12 @@ pub(crate) use slices::{
     load_partial, map, map_ahead, map_apart, map2, map3, max, max_abs, splat, update, widen, widen_partial,
 };
 pub(crate) use tile::{
-    Ahead, Left, Lines, MatrixMut, Right, load_tile, multiply_tile, store_tile, transpose_block,
+    Ahead, Left, Lines, MatrixMut, Right, TALLEST, load_tile, multiply_tile, store_tile, transpose_block,
 };
 pub(crate) use zip::zip;
+
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
 
 /// The proof that the CPU has an instruction set, and the vectors that come with it.
 pub trait Isa: Copy + Send + Sync + 'static {

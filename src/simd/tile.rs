@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Isa, Vector};
+use super::{Isa, LINE, Vector};
 use crate::Element;
 
 /// A row-major matrix with gaps between its rows, to be written. It can be cut into parts that do not overlap, also
@@ -63,12 +63,14 @@ impl<'a, T> MatrixMut<'a, T> {
             .then(|| unsafe { core::slice::from_raw_parts_mut(self.start, self.rows * self.cols) })
     }
 
-    /// Asks for the first and the last cache line of as many columns as it has, from column `col` of a row on; there
+    /// Asks for the cache lines of as many columns as it has, from column `col` of a row on; there
     /// need be none.
     #[inline(always)]
     pub(crate) fn prefetch<I: Isa>(&self, isa: I, row: usize, col: usize) {
         let start = self.start.wrapping_add(row.wrapping_mul(self.stride).wrapping_add(col));
-        isa.prefetch(start);
+        for at in (0..self.cols).step_by(LINE / size_of::<T>()) {
+            isa.prefetch(start.wrapping_add(at));
+        }
         isa.prefetch(start.wrapping_add(self.cols.saturating_sub(1)));
     }
 
@@ -221,7 +223,7 @@ pub(crate) struct Lines<T> {
 /// meanwhile memory is asked for the lines `ahead`.
 ///
 /// # Panics
-/// Where an operand is too short.
+/// Where an operand is too short; without a step of `k` nothing is read.
 #[inline(always)]
 pub(crate) fn multiply_tile<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
     isa: I,
@@ -234,61 +236,148 @@ pub(crate) fn multiply_tile<I: Isa, T: Element, const ROWS: usize, const PANELS:
     if depth == 0 {
         return;
     }
+    // Steps that are constants become offsets of the loads, which take no instructions of their own.
     let lanes = T::Vector::<I>::LANES;
-    assert!((PANELS - 1) * right.panel_step + (depth - 1) * right.k_step + lanes <= right.data.len());
-    match left {
-        Left::Packed(data) => {
-            assert!(ROWS * depth <= data.len());
-            // SAFETY: both factors have `depth` steps of `k`. Steps that are constants become offsets of the loads.
-            unsafe { walk(isa, depth, (data.as_ptr(), 1, ROWS), right, ahead, sums) };
+    let packed = Right { k_step: lanes, ..right };
+    let nothing = ahead.step == 0;
+    match (left, right.k_step == lanes) {
+        (Left::Packed(data), true) => walk(isa, depth, (data, 1, ROWS), packed, (), sums),
+        (Left::Packed(data), false) => walk(isa, depth, (data, 1, ROWS), right, (), sums),
+        (Left::Strided { data, stride }, true) if nothing => {
+            walk(isa, depth, (data, stride, 1), packed, (), sums);
         }
-        Left::Strided { data, stride } => {
-            assert!((ROWS - 1) * stride + depth <= data.len());
-            // SAFETY: both factors have `depth` steps of `k`.
-            unsafe { walk(isa, depth, (data.as_ptr(), stride, 1), right, ahead, sums) };
-        }
+        (Left::Strided { data, stride }, true) => walk(isa, depth, (data, stride, 1), packed, ahead, sums),
+        (Left::Strided { data, stride }, false) => walk(isa, depth, (data, stride, 1), right, ahead, sums),
     }
 }
 
-/// [`multiply_tile`] for a left factor given as its start, the step from row to row, and that from `k` to `k + 1`.
+/// What a loop asks memory for at each step: [`Lines`], or nothing.
+trait Asks: Copy {
+    /// Asks for the line of step `at`.
+    fn ask<I: Isa>(self, isa: I, at: usize);
+    /// The lines from step `at` on.
+    fn from(self, at: usize) -> Self;
+}
+
+impl<T: Element> Asks for Lines<T> {
+    #[inline(always)]
+    fn ask<I: Isa>(self, isa: I, at: usize) {
+        isa.prefetch_far(self.from(at).start);
+    }
+    #[inline(always)]
+    fn from(self, at: usize) -> Self {
+        Self { start: self.start.wrapping_add(at * self.step), ..self }
+    }
+}
+
+impl Asks for () {
+    #[inline(always)]
+    fn ask<I: Isa>(self, _isa: I, _at: usize) {}
+    #[inline(always)]
+    fn from(self, _at: usize) -> Self {}
+}
+
+/// Rows that share a pointer, from which they are 0, 1 and 2 steps away: offsets that an address can hold.
+const ROWS_OF_A_POINTER: usize = 3;
+/// Pointers of the tallest tile.
+const POINTERS: usize = 3;
+/// Rows of the tallest tile that is multiplied.
+pub(crate) const TALLEST: usize = POINTERS * ROWS_OF_A_POINTER;
+
+/// [`multiply_tile`] for a left factor given as its data, the step from row to row, and that from `k` to `k + 1`.
 ///
-/// # Safety
-/// Both factors have `depth` steps of `k`.
+/// # Panics
+/// As there.
 #[inline(always)]
-unsafe fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
+fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
     isa: I,
     depth: usize,
-    (mut a, row_step, k_step): (*const T, usize, usize),
+    (left, row_step, k_step): (&[T], usize, usize),
     right: Right<'_, T>,
-    ahead: Lines<T>,
+    mut ahead: impl Asks,
     sums: &mut [[T::Vector<I>; PANELS]; ROWS],
+) {
+    /// Steps of `k` without a jump. A thread that shares its core has half of the core's slots for instructions, and
+    /// what is not a multiply-add takes them away: 107 % of the speed of one step where another thread runs, as much without.
+    const UNROLLED: usize = 4;
+    const { assert!(ROWS <= TALLEST) };
+    let last = depth - 1;
+    assert!((ROWS - 1) * row_step + last * k_step < left.len());
+    assert!(
+        (PANELS - 1) * right.panel_step + last * right.k_step + T::Vector::<I>::LANES <= right.data.len()
+    );
+    let a = left.as_ptr();
+    let mut rows = [a; POINTERS];
+    for (at, rows) in rows.iter_mut().enumerate() {
+        let first = at * ROWS_OF_A_POINTER;
+        if at > 0 && first < ROWS {
+            // Where the compiler knows how they relate, it derives all from one in each step.
+            *rows = core::hint::black_box(a.wrapping_add(first * row_step));
+        }
+    }
+    let mut b = right.data.as_ptr();
+    let mut totals = *sums;
+    for _ in 0..depth / UNROLLED {
+        for at in 0..UNROLLED {
+            let rows = rows.map(
+                #[inline(always)]
+                |row| row.wrapping_add(at * k_step),
+            );
+            let b = b.wrapping_add(at * right.k_step);
+            ahead.ask(isa, at);
+            // SAFETY: step `k` of both factors, which have `depth`.
+            unsafe { multiply_step(isa, rows, row_step, (b, right), &mut totals) };
+        }
+        rows = rows.map(
+            #[inline(always)]
+            |row| row.wrapping_add(UNROLLED * k_step),
+        );
+        b = b.wrapping_add(UNROLLED * right.k_step);
+        ahead = ahead.from(UNROLLED);
+    }
+    for _ in 0..depth % UNROLLED {
+        // SAFETY: as above.
+        unsafe { multiply_step(isa, rows, row_step, (b, right), &mut totals) };
+        rows = rows.map(
+            #[inline(always)]
+            |row| row.wrapping_add(k_step),
+        );
+        b = b.wrapping_add(right.k_step);
+        ahead.ask(isa, 0);
+        ahead = ahead.from(1);
+    }
+    *sums = totals;
+}
+
+/// One step of `k` of [`walk`]: `rows` point to its elements of every third row, `b` to those of the first panel.
+///
+/// # Safety
+/// Both factors have a step there.
+#[inline(always)]
+unsafe fn multiply_step<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
+    isa: I,
+    rows: [*const T; POINTERS],
+    row_step: usize,
+    (b, right): (*const T, Right<'_, T>),
+    totals: &mut [[T::Vector<I>; PANELS]; ROWS],
 ) {
     /// Rows of a panel, each a cache line, that are asked for ahead.
     const AHEAD: usize = 16;
-    let mut b = right.data.as_ptr();
-    let mut totals = *sums;
-    let mut later = ahead.start;
-    for _ in 0..depth {
-        isa.prefetch_far(later);
-        later = later.wrapping_add(ahead.step);
-        let mut columns = [totals[0][0]; PANELS];
-        for (panel, column) in columns.iter_mut().enumerate() {
-            let from = b.wrapping_add(panel * right.panel_step);
-            // SAFETY: row `k < depth` of a panel.
-            *column = unsafe { Vector::load(isa, from) };
-            isa.prefetch(from.wrapping_add(AHEAD * right.k_step));
-        }
-        for (row, totals) in totals.iter_mut().enumerate() {
-            // SAFETY: element (`row`, `k`) of the left factor.
-            let factor = T::Vector::<I>::new(isa, unsafe { *a.wrapping_add(row * row_step) });
-            for (total, &column) in totals.iter_mut().zip(&columns) {
-                *total = factor.mul_add(column, *total);
-            }
-        }
-        a = a.wrapping_add(k_step);
-        b = b.wrapping_add(right.k_step);
+    let mut columns = [totals[0][0]; PANELS];
+    for (panel, column) in columns.iter_mut().enumerate() {
+        let from = b.wrapping_add(panel * right.panel_step);
+        // SAFETY: the step's row of a panel.
+        *column = unsafe { Vector::load(isa, from) };
+        isa.prefetch(from.wrapping_add(AHEAD * right.k_step));
     }
-    *sums = totals;
+    for (row, totals) in totals.iter_mut().enumerate() {
+        let a = rows[row / ROWS_OF_A_POINTER].wrapping_add(row % ROWS_OF_A_POINTER * row_step);
+        // SAFETY: the step's element of a row.
+        let factor = T::Vector::<I>::new(isa, unsafe { *a });
+        for (total, &column) in totals.iter_mut().zip(&columns) {
+            *total = factor.mul_add(column, *total);
+        }
+    }
 }
 
 /// `to[k · LANES + row] = from[row · stride + k]` for as many `k` as a vector has lanes and for `rows` rows, the last of
