@@ -148,9 +148,12 @@ fn gemm_forward_matches_reference_at_block_edges() {
         [(97, 300, 20), (193, 257, 300), (1537, 17, 3), (7, 2049, 5), (200, 2065, 2), (1540, 3, 260)];
     // Few tiles with B in place and a narrow rest, with B too large for that, with rows 4 KiB apart; chunks of panels.
     let few = [(30, 205, 600), (40, 700, 300), (20, 700, 0), (20, 1024, 40), (113, 150, 70), (150, 1100, 18)];
-    // B in place in blocks of k whose next is asked for, also in blocks of columns.
+    // Few rows with B in place in blocks of k whose next is asked for, also cut by columns.
     let streams = [(1, 300, 700), (5, 1500, 130), (12, 700, 300), (18, 500, 400)];
     for (m, n, k) in blocks.into_iter().chain(few).chain(streams) {
+        check::<f32>(Case { gemm, ..Case::plain(m, n, k) });
+        // What is not scaled is not packed.
+        let gemm = Gemm { alpha: 1.0, ..gemm };
         check::<f32>(Case { gemm, ..Case::plain(m, n, k) });
         check::<f64>(Case { gap: 1, gemm, ..Case::plain(m, n, k) });
         check::<f64>(Case { a: Transpose::Yes, b: Transpose::Yes, gap: 2, gemm, ..Case::plain(m, n, k) });

@@ -7,6 +7,8 @@ mod recurrent {
     mod zoneout;
 }
 
+use core::ops::Range;
+
 use common::{assert_same_bits, each_level, each_pool, numbers};
 use steadygrad::recurrent::{
     Direction, Gru, GruGates, Layer, Lstm, LstmGates, LstmState, PackedRecurrent, RecurrentGradients,
@@ -164,6 +166,20 @@ impl<T: Element> Case<T> {
         }
         .unwrap();
         Outcome { y, state: [h, c], dx, dweights, dstate: [dh, dc] }
+    }
+
+    /// Some steps of it, with the same states.
+    fn window(&self, steps: Range<usize>) -> Self {
+        let part = |values: &[T], width: usize| {
+            let step = self.shape.batch * width;
+            values[steps.start * step..steps.end * step].to_vec()
+        };
+        Self {
+            shape: SequenceShape { steps: steps.len(), ..self.shape },
+            x: part(&self.x, self.inputs),
+            dy: part(&self.dy, self.hidden),
+            ..self.clone()
+        }
     }
 
     fn to_f64(&self) -> Case<f64> {
@@ -470,21 +486,8 @@ fn recurrent_a_sequence_equals_its_parts() {
         let shape = SequenceShape { steps: 7, batch: 3 };
         let case = Case::<f64>::new(cell, Direction::Forward, shape, 4, 10);
         let whole = case.run();
-        let (x, dy) = (case.x.split_at(3 * 3 * 4), case.dy.split_at(3 * 3 * 10));
-        let first = Case {
-            shape: SequenceShape { steps: 3, batch: 3 },
-            x: x.0.to_vec(),
-            dy: dy.0.to_vec(),
-            ..case.clone()
-        };
-        let handed_on = first.run().state;
-        let second = Case {
-            shape: SequenceShape { steps: 4, batch: 3 },
-            x: x.1.to_vec(),
-            dy: dy.1.to_vec(),
-            state: handed_on,
-            ..case.clone()
-        };
+        let first = case.window(0..3);
+        let second = Case { state: first.run().state, ..case.window(3..7) };
         let second = second.run();
         let first = Case { dstate: second.dstate.clone(), ..first }.run();
         assert_same_bits(&[first.y, second.y].concat(), &whole.y, || format!("{cell:?}"));
@@ -496,6 +499,53 @@ fn recurrent_a_sequence_equals_its_parts() {
                 // Both began at 1.
                 assert!((first + second - 1.0 - whole).abs() < 1e-13, "{cell:?}");
             }
+        }
+    }
+}
+
+/// Windows of `length` steps: each starts from the state before it, and no gradient crosses from one to the next.
+fn windows(case: &Case<f64>, length: usize) -> Vec<Case<f64>> {
+    let mut state = case.state.clone();
+    let cut = case.dstate.clone().map(|dstate| vec![0.0; dstate.len()]);
+    let starts = (0..case.shape.steps).step_by(length);
+    let windows = starts.map(|start| {
+        let end = case.shape.steps.min(start + length);
+        let dstate = if end == case.shape.steps { case.dstate.clone() } else { cut.clone() };
+        let window = Case { state: state.clone(), dstate, ..case.window(start..end) };
+        state = window.run().state;
+        window
+    });
+    windows.collect()
+}
+
+#[test]
+fn recurrent_truncated_through_time_takes_states_as_constants() {
+    const STEP: f64 = 1e-5;
+    for cell in CELLS {
+        let case = Case::<f64>::new(cell, Direction::Forward, SequenceShape { steps: 5, batch: 2 }, 3, 4);
+        // Of the recurrent weights, whose gradient runs through time.
+        let gradient = |windows: &[Case<f64>]| -> Vec<f64> {
+            let parts: Vec<_> = windows.iter().map(|window| window.run().dweights[1].clone()).collect();
+            // Each began at 1.
+            (0..parts[0].len()).map(|i| parts.iter().map(|part| part[i] - 1.0).sum()).collect()
+        };
+        let (whole, cut) = (gradient(&windows(&case, 5)), windows(&case, 2));
+        let full: Vec<f64> = case.run().dweights[1].iter().map(|d| d - 1.0).collect();
+        assert_same_bits(&whole, &full, || format!("{cell:?}: one window is all"));
+        let truncated = gradient(&cut);
+        assert!(whole.iter().zip(&truncated).any(|(whole, cut)| (whole - cut).abs() > 1e-4), "{cell:?}");
+        for (i, gradient) in truncated.into_iter().enumerate() {
+            let moved = |step: f64| -> f64 {
+                let losses = cut.iter().map(|window| {
+                    let mut window = window.clone();
+                    window.weights[1][i] += step;
+                    loss(&window)
+                });
+                losses.sum()
+            };
+            let difference = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+            let distance = (difference - gradient).abs();
+            assert!(distance < 1e-7, "{cell:?} {i}: {gradient} is not {difference}");
         }
     }
 }

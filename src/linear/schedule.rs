@@ -25,6 +25,8 @@ const SHALLOW: usize = 16;
 const PACKED_PANELS: usize = 128;
 /// Rows up to which every task packs the panels it multiplies with; above, tasks share panels that are packed before.
 const OWN_PANELS_ROWS: usize = 192;
+/// Bytes of a page.
+const PAGE: usize = 4096;
 /// Multiply-adds below which a second thread is not worth waking: 5 us of one thread.
 const SMALLEST_TASK: usize = 1 << 18;
 /// Multiply-adds below which a product stays on the caller's thread: 1 MFLOP.
@@ -210,7 +212,7 @@ impl<T: Element> Block<'_, T> {
 
     /// The rows of the next block of `k`, where the right factor is read as it is stored.
     fn next_rows<'r>(&self, right: Right<'r, T>, cols: usize) -> Ahead<'r, T> {
-        match right.data.get(self.depth * right.k_step..) {
+        match right.data.get(self.depth.saturating_mul(right.k_step)..) {
             Some(data) if !data.is_empty() => {
                 let tiles = cols.div_ceil(lanes::<T>());
                 Ahead { data, step: right.k_step, tile_step: right.panel_step, tiles }
@@ -295,12 +297,6 @@ impl<T: Element> Block<'_, T> {
     }
 }
 
-/// Bytes of the right factor as it is stored that a block of `k` reads while the next block is asked for: 48 pages, which
-/// the first of the two tables of addresses holds.
-const IN_PLACE: usize = 192 * 1024;
-/// Panels of a block that is read as it is stored, so that it is deep enough for the output's sake.
-const IN_PLACE_PANELS: usize = 64;
-
 /// Bytes of a right factor that stays in half of L2 as it is stored.
 const HALF_OF_L2: usize = 512 * 1024;
 
@@ -313,20 +309,78 @@ fn right_bytes<T>(shape: GemmShape, b: &Factor<'_, T>) -> usize {
     shape.k.saturating_mul(row).saturating_mul(size_of::<T>())
 }
 
-/// Whether B as it is stored serves as panels: few tiles read its rows, and its rows do not share the same ways of L1.
-/// Against packing it: 32x256x256, which fits half of L2, 115 % of the speed; 10 rows of 650 columns and k = 2600 130 %,
-/// 20 rows 115 %, 32 rows 95 %.
-fn is_panels<T>(level: Level, shape: GemmShape, streamed: bool) -> bool {
-    let most = if !streamed {
-        FEW_TILES
-    } else if shape.n <= IN_PLACE_PANELS * lanes::<T>() {
-        3
-    } else {
-        2
-    };
-    shape.b.transpose == Transpose::No
-        && spread::<T>(shape.b.stride)
-        && Tiles::new(level, shape.m).count() <= most
+/// Whether rows of B as it is stored serve as those of panels: they do not share the same ways of L1.
+fn has_panels<T>(shape: GemmShape) -> bool {
+    shape.b.transpose == Transpose::No && spread::<T>(shape.b.stride)
+}
+
+/// Whether rows of A serve a tile as they are stored.
+fn has_rows<T: Element>(shape: GemmShape, alpha: T) -> bool {
+    shape.a.transpose == Transpose::No && alpha == T::one()
+}
+
+/// A product of few rows with a B that is read as it is stored, from beyond L2: in blocks of `k`, the next of which is
+/// asked for meanwhile. Each task goes through all of `k`, so that no thread waits for others. Against packing B: 10 rows
+/// of 650 columns and k = 2600 130 % of the speed, 20 rows 115 %, 32 rows 95 %.
+struct Streamed<'a, T> {
+    active: Active,
+    shape: GemmShape,
+    a: &'a [T],
+    b: &'a [T],
+    start: Start<'a, T>,
+    epilogue: Epilogue<'a, T>,
+    /// Multiply-adds of a task.
+    task: usize,
+}
+
+impl<T: Element> Streamed<'_, T> {
+    /// Panels of a task, so that its blocks are deep enough for the output's sake.
+    const PANELS: usize = 64;
+    /// Bytes of B that a block spans: 48 pages, which the first of two tables of addresses holds.
+    const BLOCK: usize = 192 * 1024;
+
+    /// Whether that is how a product is made.
+    fn serves(level: Level, shape: GemmShape) -> bool {
+        let most = if shape.n <= Self::PANELS * lanes::<T>() { 3 } else { 2 };
+        has_panels::<T>(shape) && shape.n >= lanes::<T>() && Tiles::new(level, shape.m).count() <= most
+    }
+
+    /// The columns of `c`, whole panels, the first of which is column `col`.
+    fn run(&self, col: usize, mut c: MatrixMut<'_, T>) {
+        let GemmShape { m, n, k, .. } = self.shape;
+        let tiles = Tiles::new(self.active.level(), m);
+        let (panels, strip) = (c.cols() / lanes::<T>(), tiles.panels(self.active.level()));
+        if panels > Self::PANELS || panels > strip && operations(m, c.cols(), k) > self.task {
+            let half = panels.div_ceil(2);
+            let mid = if panels > 8 * strip { half.next_multiple_of(strip) } else { half } * lanes::<T>();
+            let (first, second) = c.split_cols(mid);
+            join(|| self.run(col, first), || self.run(col + mid, second));
+            return;
+        }
+        let row = c.cols().max(self.shape.b.stride.min(PAGE / size_of::<T>())) * size_of::<T>();
+        let depth = Blocking::new(self.active.level()).depth.min(Self::BLOCK / row);
+        for from in (0..k).step_by(depth) {
+            let depth = depth.min(k - from);
+            let Source { data, k_step, .. } = Source::right(self.b, self.shape.b).from(col, from);
+            let block = Block {
+                active: self.active,
+                depth,
+                tiles,
+                left: Rows::Strided {
+                    data: Source::left(self.a, self.shape.a).from(0, from).data,
+                    stride: self.shape.a.stride,
+                },
+                start: if from == 0 { self.start } else { Start::Scaled(T::one()) },
+                epilogue: Some(self.epilogue).filter(|epilogue| from + depth == k && !epilogue.is_none()),
+                origin: 0,
+                width: n,
+                task: usize::MAX,
+                streamed: true,
+            };
+            let panels = Panels::Ready(Right { data, panel_step: lanes::<T>(), k_step });
+            block.work(Task { tiles: 0..tiles.count(), col, panels, c: c.reborrow() });
+        }
+    }
 }
 
 /// `c = epilogue(start + alpha · a · b)`.
@@ -338,10 +392,11 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
     }
     let active = Active::current();
     let threads = if operations(m, n, k) < PARALLEL { 1 } else { parallel::threads() };
-    let task = match threads {
+    let task_of = |depth: usize| match threads {
         1 => usize::MAX,
-        _ => (operations(m, n, k.min(DEPTH)) / (TASKS_A_THREAD * threads)).max(SMALLEST_TASK),
+        _ => (operations(m, n, depth) / (TASKS_A_THREAD * threads)).max(SMALLEST_TASK),
     };
+    let task = task_of(k.min(DEPTH));
     let packed_before = matches!(b, Factor::Packed(_));
     let (left_len, right_len) = packed_elements::<T>(shape);
     let start_of_scratch = aligned_start(scratch);
@@ -357,25 +412,28 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
     let streamed = right_bytes::<T>(shape, &b) > HALF_OF_L2;
     let most = Blocking::new(active.level()).depth;
     let most = if packed_before { most.max(ONE_TILE / m) } else { most };
-    let in_place = |cols: usize| cols >= lanes::<T>() && is_panels::<T>(active.level(), shape, streamed);
+    let depth = k.div_ceil(k.div_ceil(most).max(1)).max(1);
+    // Few tiles that read what fits half of L2: 32x256x256 takes 115 % of the speed of packing it.
+    let few = Tiles::new(active.level(), m).count() <= FEW_TILES;
+    let in_place = |cols: usize| cols >= lanes::<T>() && !streamed && few && has_panels::<T>(shape);
     let mut col = 0;
+    if let Factor::Strided(b) = b
+        && streamed
+        && has_rows(shape, alpha)
+        && Streamed::<T>::serves(active.level(), shape)
+    {
+        col = n - n % lanes::<T>();
+        let c = MatrixMut::new(&mut *c, m, n, shape.c_stride).split_cols(col).0;
+        Streamed { active, shape, a, b, start, epilogue, task: task_of(k) }.run(0, c);
+    }
     while col < n {
         let cols = n - col;
         let (ready, cols) = match b {
             Factor::Packed(_) => (true, cols),
             // What is narrower than a panel comes last.
-            Factor::Strided(_) if in_place(cols) => {
-                let panels = cols / lanes::<T>();
-                (true, panels.div_ceil(panels.div_ceil(IN_PLACE_PANELS)) * lanes::<T>())
-            }
+            Factor::Strided(_) if in_place(cols) => (true, cols - cols % lanes::<T>()),
             Factor::Strided(_) => (false, cols.min(PACKED_PANELS * lanes::<T>())),
         };
-        let most = if ready && !packed_before && streamed {
-            most.min(IN_PLACE / (cols * size_of::<T>()))
-        } else {
-            most
-        };
-        let depth = k.div_ceil(k.div_ceil(most).max(1)).max(1);
         let own = m <= OWN_PANELS_ROWS && cols >= 8 * lanes::<T>() || threads == 1 && m <= PACKED_ROWS;
         let mut from = 0;
         loop {
@@ -405,7 +463,7 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
                 };
                 let left = Source::left(a, shape.a).from(row, from);
                 // Six rows are six streams, which need no packing: 95 % of the peak in L2 against 79 %.
-                let left = if shape.a.transpose == Transpose::No && alpha == T::one() {
+                let left = if has_rows(shape, alpha) {
                     Rows::Strided { data: left.data, stride: shape.a.stride }
                 } else {
                     let packed = &mut left_scratch[..rows * depth];

@@ -368,7 +368,7 @@ unsafe fn multiply_step<I: Isa, T: Element, const ROWS: usize, const PANELS: usi
         let from = b.wrapping_add(panel * right.panel_step);
         // SAFETY: the step's row of a panel.
         *column = unsafe { Vector::load(isa, from) };
-        isa.prefetch(from.wrapping_add(AHEAD * right.k_step));
+        isa.prefetch(from.wrapping_add(AHEAD.wrapping_mul(right.k_step)));
     }
     for (row, totals) in totals.iter_mut().enumerate() {
         let a = rows[row / ROWS_OF_A_POINTER].wrapping_add(row % ROWS_OF_A_POINTER * row_step);
