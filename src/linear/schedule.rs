@@ -17,7 +17,7 @@ const DEPTH: usize = 512;
 const ONE_TILE: usize = 4096;
 /// Rows of the left factor packed at a time: 3 MiB of `f32`, in L3.
 const PACKED_ROWS: usize = 1536;
-/// Tiles up to which panels that were packed before are read once and kept in L1 for all tiles.
+/// Tiles up to which panels that were packed before are read once and kept in L2 for all tiles.
 const FEW_TILES: usize = 8;
 /// Steps of `k` up to which a chunk of panels fits half of L1: then time goes into the output, which is walked by rows.
 const SHALLOW: usize = 16;
@@ -33,6 +33,7 @@ const SMALLEST_TASK: usize = 1 << 18;
 const PARALLEL: usize = 1 << 19;
 /// Tasks a thread, so that one that was interrupted does not hold up the others.
 const TASKS_A_THREAD: usize = 4;
+
 /// What fits the caches of a level's machines.
 struct Blocking {
     /// Steps of `k` in a block.

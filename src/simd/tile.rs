@@ -298,7 +298,7 @@ fn walk<I: Isa, T: Element, const ROWS: usize, const PANELS: usize>(
     sums: &mut [[T::Vector<I>; PANELS]; ROWS],
 ) {
     /// Steps of `k` without a jump. A thread that shares its core has half of the core's slots for instructions, and
-    /// what is not a multiply-add takes them away: 107 % of the speed of one step where another thread runs, as much without.
+    /// what is not a multiply-add takes them away: 103 to 105 % of the speed of one step where another thread runs.
     const UNROLLED: usize = 4;
     const { assert!(ROWS <= TALLEST) };
     let last = depth - 1;
