@@ -272,6 +272,7 @@ impl Vector for F32x16 {
     type Isa = Avx2;
     type Mask = Mask32;
     const LANES: usize = 16;
+    const UNIT_EXPONENT: f32 = 12_583_039.0;
 
     #[inline(always)]
     fn isa(self) -> Avx2 {
@@ -336,10 +337,9 @@ impl Vector for F32x16 {
         both!(Mask32: _mm256_cmp_ps::<_CMP_UNORD_Q>(self, self))
     }
     #[inline(always)]
-    fn pow2(self) -> Self {
-        // 1.5·2^23 + 127 leaves the biased exponent in the low bits of the mantissa.
-        let biased = (self + 12_583_039.0).to_bits();
-        Self::from_bits(both!(Integers: _mm256_slli_epi32::<23>(biased)))
+    fn into_exponent(self) -> Self {
+        let bits = self.to_bits();
+        Self::from_bits(both!(Integers: _mm256_slli_epi32::<23>(bits)))
     }
     #[inline(always)]
     fn ldexp(self, n: Self) -> Self {
@@ -503,6 +503,7 @@ impl Vector for F64x8 {
     type Isa = Avx2;
     type Mask = Mask64;
     const LANES: usize = 8;
+    const UNIT_EXPONENT: f64 = 6_755_399_441_056_767.0;
 
     #[inline(always)]
     fn isa(self) -> Avx2 {
@@ -567,10 +568,9 @@ impl Vector for F64x8 {
         both!(Mask64: _mm256_cmp_pd::<_CMP_UNORD_Q>(self, self))
     }
     #[inline(always)]
-    fn pow2(self) -> Self {
-        // 1.5·2^52 + 1023 leaves the biased exponent in the low bits of the mantissa.
-        let biased = (self + 6_755_399_441_056_767.0).to_bits();
-        Self::from_bits(both!(Integers: _mm256_slli_epi64::<52>(biased)))
+    fn into_exponent(self) -> Self {
+        let bits = self.to_bits();
+        Self::from_bits(both!(Integers: _mm256_slli_epi64::<52>(bits)))
     }
     #[inline(always)]
     fn ldexp(self, n: Self) -> Self {

@@ -154,6 +154,7 @@ impl Vector for F32x16 {
     type Isa = Avx512;
     type Mask = Mask32;
     const LANES: usize = 16;
+    const UNIT_EXPONENT: f32 = 12_583_039.0;
 
     #[inline(always)]
     fn isa(self) -> Avx512 {
@@ -218,10 +219,9 @@ impl Vector for F32x16 {
         Mask32(cpu!(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0)))
     }
     #[inline(always)]
-    fn pow2(self) -> Self {
-        // 1.5·2^23 + 127 leaves the biased exponent in the low bits of the mantissa.
-        let biased = cpu!(_mm512_castps_si512((self + 12_583_039.0).0));
-        Self(cpu!(_mm512_castsi512_ps(cpu!(_mm512_slli_epi32::<23>(biased)))))
+    fn into_exponent(self) -> Self {
+        let bits = cpu!(_mm512_castps_si512(self.0));
+        Self(cpu!(_mm512_castsi512_ps(cpu!(_mm512_slli_epi32::<23>(bits)))))
     }
     #[inline(always)]
     fn ldexp(self, n: Self) -> Self {
@@ -353,6 +353,7 @@ impl Vector for F64x8 {
     type Isa = Avx512;
     type Mask = Mask64;
     const LANES: usize = 8;
+    const UNIT_EXPONENT: f64 = 6_755_399_441_056_767.0;
 
     #[inline(always)]
     fn isa(self) -> Avx512 {
@@ -417,10 +418,9 @@ impl Vector for F64x8 {
         Mask64(cpu!(_mm512_cmp_pd_mask::<_CMP_UNORD_Q>(self.0, self.0)))
     }
     #[inline(always)]
-    fn pow2(self) -> Self {
-        // 1.5·2^52 + 1023 leaves the biased exponent in the low bits of the mantissa.
-        let biased = cpu!(_mm512_castpd_si512((self + 6_755_399_441_056_767.0).0));
-        Self(cpu!(_mm512_castsi512_pd(cpu!(_mm512_slli_epi64::<52>(biased)))))
+    fn into_exponent(self) -> Self {
+        let bits = cpu!(_mm512_castpd_si512(self.0));
+        Self(cpu!(_mm512_castsi512_pd(cpu!(_mm512_slli_epi64::<52>(bits)))))
     }
     #[inline(always)]
     fn ldexp(self, n: Self) -> Self {

@@ -149,8 +149,15 @@ pub trait Vector:
         highest.min(lowest.max(self))
     }
 
+    /// 1.5·2^(bits of the mantissa) + the exponent's bias: a sum of it and an integer n has the exponent of 2ⁿ as its lowest bits.
+    const UNIT_EXPONENT: Self::Elem;
+    /// The number whose exponent is the lowest bits of `self`, and whose mantissa is 1.
+    fn into_exponent(self) -> Self;
     /// `2^self` for integral lanes whose power is a normal number.
-    fn pow2(self) -> Self;
+    #[inline(always)]
+    fn pow2(self) -> Self {
+        (self + Self::UNIT_EXPONENT).into_exponent()
+    }
     /// `self · 2^n` for integral `n` of at most twice the exponent range, rounded once, subnormals included.
     fn ldexp(self, n: Self) -> Self;
     /// `(m, e)` with `self = m · 2^e` and `m` in [2/3, 4/3), for positive normal finite lanes.

@@ -89,6 +89,7 @@ macro_rules! portable_vector {
             type Isa = Portable;
             type Mask = $Mask;
             const LANES: usize = $lanes;
+            const UNIT_EXPONENT: $Elem = 1.5 * $two_to_mantissa + $bias as $Elem;
 
             #[inline(always)]
             fn isa(self) -> Portable {
@@ -164,10 +165,8 @@ macro_rules! portable_vector {
                 $Mask(!self.0.simd_eq(self.0))
             }
             #[inline(always)]
-            fn pow2(self) -> Self {
-                // 1.5·2^mantissa + bias leaves the biased exponent in the low bits of the mantissa.
-                let biased = self + (1.5 * $two_to_mantissa + $bias as $Elem);
-                Self($Wide::from_bits(biased.0.to_bits() << $mantissa as u32))
+            fn into_exponent(self) -> Self {
+                Self($Wide::from_bits(self.0.to_bits() << $mantissa as u32))
             }
             #[inline(always)]
             fn ldexp(self, n: Self) -> Self {

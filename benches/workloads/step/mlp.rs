@@ -8,7 +8,7 @@
 use std::hint::black_box;
 
 use steadygrad::diagnostics::{Change, GradientFlow, Thresholds};
-use steadygrad::linear::{Dense, DenseGradients, PackedMatrix};
+use steadygrad::linear::{Dense, DenseGradients, DenseWeights};
 use steadygrad::loss::{CrossEntropy, Targets};
 use steadygrad::norm::Affine;
 use steadygrad::norm::batch_norm::{
@@ -75,10 +75,9 @@ impl Flow {
     }
 }
 
-/// A layer's weights as its product takes them, its values for a batch, and what its norm keeps.
+/// A layer's values for a batch, and what its norm keeps.
 struct Layer {
     dense: Dense,
-    packed: PackedMatrix<f32>,
     z: Vec<f32>,
     y: Vec<f32>,
     dz: Vec<f32>,
@@ -121,7 +120,6 @@ impl Network {
             let values = || vec![0.0; BATCH * dense.outputs];
             layers.push(Layer {
                 dense,
-                packed: dense.pack(&weights).expect("a layer"),
                 z: values(),
                 y: values(),
                 dz: values(),
@@ -201,7 +199,6 @@ impl Network {
             let (before, layer) = self.layers.split_at_mut(index);
             let Layer {
                 dense,
-                packed,
                 z,
                 y,
                 dz: _,
@@ -213,14 +210,12 @@ impl Network {
                 ends_block,
             } = &mut layer[0];
             let parameters = &self.parameters[index * TENSORS..][..TENSORS];
-            packed.repack(dense.forward_layout(), &parameters[0]).expect("the shapes agree");
             let x = before.last().map_or(&self.images, |below| &below.y);
             let residual = ends_block.then(|| &before[index - 2].z[..]);
             let epilogue = Epilogue { residual, ..Epilogue::default() };
-            let weights = (&*packed, Some(&parameters[1][..]));
-            dense
-                .forward_packed(BATCH, x, weights, epilogue, &mut self.scratch, z)
-                .expect("the shapes agree");
+            // Not packed before: weights of one step would be written to memory and read again.
+            let weights = DenseWeights { weights: &parameters[0], bias: Some(&parameters[1]) };
+            dense.forward(BATCH, x, weights, epilogue, &mut self.scratch, z).expect("the shapes agree");
             if mean.is_empty() {
                 continue;
             }
