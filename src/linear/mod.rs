@@ -10,6 +10,7 @@ mod kernel;
 mod packed;
 pub mod reference;
 mod schedule;
+mod streamed;
 
 pub use dense::{Dense, DenseGradients, DenseWeights};
 pub use gemm::{Gemm, GemmShape, MatrixLayout, Transpose};

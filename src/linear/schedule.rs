@@ -5,6 +5,7 @@ use core::ops::Range;
 use super::kernel::{
     ColumnSums, Multiply, MultiplyInto, PackLeft, PackRight, Rows, Source, Start, Tiles, spread,
 };
+use super::streamed::Streamed;
 use super::{GemmShape, MatrixLayout, PackedMatrix, Transpose};
 use crate::parallel::{self, Offset, join};
 use crate::simd::{self, Active, Ahead, LINE, MatrixMut, Right};
@@ -26,7 +27,7 @@ const PACKED_PANELS: usize = 128;
 /// Rows up to which every task packs the panels it multiplies with; above, tasks share panels that are packed before.
 const OWN_PANELS_ROWS: usize = 192;
 /// Bytes of a page.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 /// Multiply-adds below which a second thread is not worth waking: 5 us of one thread.
 const SMALLEST_TASK: usize = 1 << 18;
 /// Multiply-adds below which a product stays on the caller's thread: 1 MFLOP.
@@ -35,9 +36,9 @@ const PARALLEL: usize = 1 << 19;
 const TASKS_A_THREAD: usize = 4;
 
 /// What fits the caches of a level's machines.
-struct Blocking {
+pub(super) struct Blocking {
     /// Steps of `k` in a block.
-    depth: usize,
+    pub(super) depth: usize,
     /// Panels that are gone through while they stay in L2.
     chunk: usize,
     /// Rows of the left factor by steps of `k` that are multiplied with a strip of panels before the next strip.
@@ -45,7 +46,7 @@ struct Blocking {
 }
 
 impl Blocking {
-    fn new(level: Level) -> Self {
+    pub(super) fn new(level: Level) -> Self {
         match level {
             // 72 KiB of rows and 768 KiB of panels come from half of an L2 of 2 MiB, since another thread may have the other
             // half; the outputs are read and written half as often as with 256 steps.
@@ -102,7 +103,7 @@ pub(super) fn scratch_len<T>(shape: GemmShape) -> usize {
 }
 
 /// Multiply-adds of a product.
-fn operations(m: usize, n: usize, k: usize) -> usize {
+pub(super) fn operations(m: usize, n: usize, k: usize) -> usize {
     m.saturating_mul(n).saturating_mul(k)
 }
 
@@ -113,25 +114,25 @@ pub(super) fn aligned_start<T>(data: &[T]) -> usize {
 
 /// What the tasks of a block share.
 #[derive(Clone, Copy)]
-struct Block<'a, T> {
-    active: Active,
-    depth: usize,
-    tiles: Tiles,
-    left: Rows<'a, T>,
-    start: Start<'a, T>,
+pub(super) struct Block<'a, T> {
+    pub(super) active: Active,
+    pub(super) depth: usize,
+    pub(super) tiles: Tiles,
+    pub(super) left: Rows<'a, T>,
+    pub(super) start: Start<'a, T>,
     /// Present for the last block of `k`.
-    epilogue: Option<Epilogue<'a, T>>,
+    pub(super) epilogue: Option<Epilogue<'a, T>>,
     /// Where the block's output lies in one without gaps: its first element, and the elements of a row.
-    origin: usize,
-    width: usize,
+    pub(super) origin: usize,
+    pub(super) width: usize,
     /// Multiply-adds of a task.
-    task: usize,
+    pub(super) task: usize,
     /// Whether the right factor comes from beyond L2, and so is asked for.
-    streamed: bool,
+    pub(super) streamed: bool,
 }
 
 /// Panels of a task.
-enum Panels<'a, T> {
+pub(super) enum Panels<'a, T> {
     /// Packed before, or as the caller has them.
     Ready(Right<'a, T>),
     /// To be packed into `out` by the task itself.
@@ -153,11 +154,11 @@ impl<'a, T: Element> Panels<'a, T> {
 }
 
 /// Some tiles by some panels: the output that a task writes.
-struct Task<'a, T> {
-    tiles: Range<usize>,
-    col: usize,
-    panels: Panels<'a, T>,
-    c: MatrixMut<'a, T>,
+pub(super) struct Task<'a, T> {
+    pub(super) tiles: Range<usize>,
+    pub(super) col: usize,
+    pub(super) panels: Panels<'a, T>,
+    pub(super) c: MatrixMut<'a, T>,
 }
 
 impl<T: Element> Block<'_, T> {
@@ -223,7 +224,7 @@ impl<T: Element> Block<'_, T> {
     }
 
     /// One task, chunk by chunk of panels, and in each, group by group of tiles.
-    fn work(&self, task: Task<'_, T>) {
+    pub(super) fn work(&self, task: Task<'_, T>) {
         let Task { tiles, col, mut panels, mut c } = task;
         let Blocking { chunk, group, .. } = Blocking::new(self.active.level());
         let (mut done, width_of_panel) = (0, lanes::<T>());
@@ -311,77 +312,13 @@ fn right_bytes<T>(shape: GemmShape, b: &Factor<'_, T>) -> usize {
 }
 
 /// Whether rows of B as it is stored serve as those of panels: they do not share the same ways of L1.
-fn has_panels<T>(shape: GemmShape) -> bool {
+pub(super) fn has_panels<T>(shape: GemmShape) -> bool {
     shape.b.transpose == Transpose::No && spread::<T>(shape.b.stride)
 }
 
 /// Whether rows of A serve a tile as they are stored.
 fn has_rows<T: Element>(shape: GemmShape, alpha: T) -> bool {
     shape.a.transpose == Transpose::No && alpha == T::one()
-}
-
-/// A product of few rows with a B that is read as it is stored, from beyond L2: in blocks of `k`, the next of which is
-/// asked for meanwhile. Each task goes through all of `k`, so that no thread waits for others. Against packing B: 10 rows
-/// of 650 columns and k = 2600 130 % of the speed, 20 rows 115 %, 32 rows 95 %.
-struct Streamed<'a, T> {
-    active: Active,
-    shape: GemmShape,
-    a: &'a [T],
-    b: &'a [T],
-    start: Start<'a, T>,
-    epilogue: Epilogue<'a, T>,
-    /// Multiply-adds of a task.
-    task: usize,
-}
-
-impl<T: Element> Streamed<'_, T> {
-    /// Panels of a task, so that its blocks are deep enough for the output's sake.
-    const PANELS: usize = 64;
-    /// Bytes of B that a block spans: 48 pages, which the first of two tables of addresses holds.
-    const BLOCK: usize = 192 * 1024;
-
-    /// Whether that is how a product is made.
-    fn serves(level: Level, shape: GemmShape) -> bool {
-        let most = if shape.n <= Self::PANELS * lanes::<T>() { 3 } else { 2 };
-        has_panels::<T>(shape) && shape.n >= lanes::<T>() && Tiles::new(level, shape.m).count() <= most
-    }
-
-    /// The columns of `c`, whole panels, the first of which is column `col`.
-    fn run(&self, col: usize, mut c: MatrixMut<'_, T>) {
-        let GemmShape { m, n, k, .. } = self.shape;
-        let tiles = Tiles::new(self.active.level(), m);
-        let (panels, strip) = (c.cols() / lanes::<T>(), tiles.panels(self.active.level()));
-        if panels > Self::PANELS || panels > strip && operations(m, c.cols(), k) > self.task {
-            let half = panels.div_ceil(2);
-            let mid = if panels > 8 * strip { half.next_multiple_of(strip) } else { half } * lanes::<T>();
-            let (first, second) = c.split_cols(mid);
-            join(|| self.run(col, first), || self.run(col + mid, second));
-            return;
-        }
-        let row = c.cols().max(self.shape.b.stride.min(PAGE / size_of::<T>())) * size_of::<T>();
-        let depth = Blocking::new(self.active.level()).depth.min(Self::BLOCK / row);
-        for from in (0..k).step_by(depth) {
-            let depth = depth.min(k - from);
-            let Source { data, k_step, .. } = Source::right(self.b, self.shape.b).from(col, from);
-            let block = Block {
-                active: self.active,
-                depth,
-                tiles,
-                left: Rows::Strided {
-                    data: Source::left(self.a, self.shape.a).from(0, from).data,
-                    stride: self.shape.a.stride,
-                },
-                start: if from == 0 { self.start } else { Start::Scaled(T::one()) },
-                epilogue: Some(self.epilogue).filter(|epilogue| from + depth == k && !epilogue.is_none()),
-                origin: 0,
-                width: n,
-                task: usize::MAX,
-                streamed: true,
-            };
-            let panels = Panels::Ready(Right { data, panel_step: lanes::<T>(), k_step });
-            block.work(Task { tiles: 0..tiles.count(), col, panels, c: c.reborrow() });
-        }
-    }
 }
 
 /// `c = epilogue(start + alpha · a · b)`.

@@ -197,18 +197,8 @@ impl Network {
     fn forward(&mut self) {
         for index in 0..self.layers.len() {
             let (before, layer) = self.layers.split_at_mut(index);
-            let Layer {
-                dense,
-                z,
-                y,
-                dz: _,
-                mean,
-                rstd,
-                running_mean,
-                running_variance,
-                batches,
-                ends_block,
-            } = &mut layer[0];
+            let Layer { dense, z, y, dz: _, mean, rstd, running_mean, running_variance, batches, ends_block } =
+                &mut layer[0];
             let parameters = &self.parameters[index * TENSORS..][..TENSORS];
             let x = before.last().map_or(&self.images, |below| &below.y);
             let residual = ends_block.then(|| &before[index - 2].z[..]);
