@@ -222,14 +222,16 @@ impl Network {
     }
 
     fn backward(&mut self) {
+        // All at once: a second thread would fall asleep in each of many pauses.
+        for gradient in &mut self.gradients {
+            gradient.fill(0.0);
+        }
         for index in (0..self.layers.len()).rev() {
             let (before, layers) = self.layers.split_at_mut(index);
             let Layer { dense, dz, .. } = &layers[0];
             let [dweights, dbias, ..] = &mut self.gradients[index * TENSORS..][..TENSORS] else {
                 unreachable!("as many as were asked for")
             };
-            dweights.fill(0.0);
-            dbias.fill(0.0);
             let weights = &self.parameters[index * TENSORS];
             let input = (index > 0).then_some(&mut self.dy[..]);
             let gradients = DenseGradients { input, weights: Some(dweights), bias: Some(dbias) };
@@ -248,8 +250,6 @@ impl Network {
             let [_, _, dgamma, dbeta] = &mut self.gradients[(index - 1) * TENSORS..][..TENSORS] else {
                 unreachable!("as many as were asked for")
             };
-            dgamma.fill(0.0);
-            dbeta.fill(0.0);
             let inputs = BackwardInputs {
                 x: &below.z,
                 dy: &self.dy,
