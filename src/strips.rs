@@ -35,6 +35,11 @@ impl Strips {
         PARALLEL_BLOCK.div_ceil(self.channels * self.shape.inner)
     }
 
+    /// Whether a strip is larger than a second-level cache, so that the second pass over it reads memory again.
+    pub(crate) fn outgrow_l2<T>(&self) -> bool {
+        self.channels * self.shape.inner * self.shape.outer * size_of::<T>() > 1 << 20
+    }
+
     /// Elements from a row to the next.
     pub(crate) fn stride(&self) -> usize {
         self.shape.channels * self.shape.inner

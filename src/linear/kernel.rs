@@ -337,8 +337,7 @@ pub(super) struct PackLeft<'a, T> {
 impl<T: Element> Kernel for PackLeft<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let lanes = T::Vector::<I>::LANES;
+    fn run<I: Isa>(self, _: I) {
         if self.depth == 0 {
             return;
         }
@@ -363,27 +362,34 @@ impl<T: Element> Kernel for PackLeft<'_, T> {
             let end = self.depth.min(start + STREAMS);
             for tile in self.first..self.last {
                 let rows = self.tiles.rows(tile);
+                let from = self.source.from(rows.start, start);
                 let packed = &mut self.out[(rows.start - top) * self.depth..][..rows.len() * self.depth];
-                let source = self.source.from(rows.start, 0);
-                for k in start..end {
-                    let mut row = 0;
-                    while row < rows.len() {
-                        // A whole vector where there is room for one: what it writes past its rows comes next.
-                        let from = &source.data[k * source.k_step + row..];
-                        let to = &mut packed[k * rows.len() + row..];
-                        if from.len() >= lanes && to.len() >= lanes {
-                            let a: T::Vector<I> = simd::load(isa, from);
-                            (a * self.alpha).store_into(to);
-                        } else {
-                            for (to, &a) in to.iter_mut().zip(from).take(rows.len() - row) {
-                                *to = a * self.alpha;
-                            }
-                        }
-                        row += lanes;
-                    }
+                let to = &mut packed[start * rows.len()..end * rows.len()];
+                match rows.len() {
+                    1 => copy_columns::<T, 1>(self.alpha, from, to),
+                    2 => copy_columns::<T, 2>(self.alpha, from, to),
+                    3 => copy_columns::<T, 3>(self.alpha, from, to),
+                    4 => copy_columns::<T, 4>(self.alpha, from, to),
+                    5 => copy_columns::<T, 5>(self.alpha, from, to),
+                    6 => copy_columns::<T, 6>(self.alpha, from, to),
+                    7 => copy_columns::<T, 7>(self.alpha, from, to),
+                    8 => copy_columns::<T, 8>(self.alpha, from, to),
+                    _ => copy_columns::<T, 9>(self.alpha, from, to),
                 }
             }
         }
+    }
+}
+
+/// `to[k][row] = alpha · from[k][row]` of a tile of `ROWS` rows.
+///
+/// As many elements as there are: whole vectors, each over what the one before wrote too much, cross cache lines and take
+/// twice as long.
+#[inline(always)]
+fn copy_columns<T: Element, const ROWS: usize>(alpha: T, from: Source<'_, T>, to: &mut [T]) {
+    for (k, to) in to.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+        let from = from.data[k * from.k_step..].first_chunk::<ROWS>().expect("a row of the tile");
+        *to = from.map(|a| alpha * a);
     }
 }
 

@@ -50,6 +50,20 @@ impl<'a, T> MatrixMut<'a, T> {
         unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
     }
 
+    /// `COUNT` rows from `row` on, as slices.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    #[inline(always)]
+    pub(super) fn rows_from<const COUNT: usize>(&mut self, row: usize) -> [&mut [T]; COUNT] {
+        assert!(COUNT <= self.rows && row <= self.rows - COUNT && self.cols <= self.stride);
+        core::array::from_fn(|r| {
+            let start = self.start.wrapping_add((row + r) * self.stride);
+            // SAFETY: as in `row`; the rows do not overlap, as none is longer than the way to the next.
+            unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
+        })
+    }
+
     /// The first element, and the elements from a row to the next.
     #[inline(always)]
     pub(super) fn start_and_stride(&self) -> (*const T, usize) {

@@ -60,7 +60,7 @@ impl<T: Element> Kernel for Scale<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        simd::map_apart(
+        simd::map_memory(
             isa,
             self.data,
             #[inline(always)]

@@ -15,7 +15,7 @@ impl<T: Element> Kernel for Clamp<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let (min, max) = (simd::splat(isa, self.min), simd::splat(isa, self.max));
-        simd::map_apart(
+        simd::map_memory(
             isa,
             self.data,
             #[inline(always)]

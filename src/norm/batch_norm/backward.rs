@@ -360,8 +360,9 @@ impl<T: Element> Strip<'_, T> {
     ) -> kernel::Gated<'b, T, kernel::Open, 2> {
         let common = &self.task.common;
         let x = common.tile(common.x, place, &self.channels, [dz.rows(), dz.cols()]);
-        let inner = common.strips.shape.inner;
-        kernel::Gated { inner, by: &self.normalizing, gate: kernel::Open, tiles: [x, Tile::of(dz)] }
+        let (inner, from_memory) = (common.strips.shape.inner, common.strips.outgrow_l2::<T>());
+        let tiles = [x, Tile::of(dz)];
+        kernel::Gated { inner, by: &self.normalizing, gate: kernel::Open, from_memory, tiles }
     }
 
     /// dx of some rows, the first of which is `first`.
@@ -400,19 +401,22 @@ impl<T: Element> Strip<'_, T> {
     fn visit(&self, gate: Through<'_, T>, place: (usize, usize), size: [usize; 2], visitor: impl Visitor<T>) {
         let (common, by) = (&self.task.common, &self.normalizing);
         let (active, inner) = (common.active, common.strips.shape.inner);
+        let from_memory = common.strips.outgrow_l2::<T>();
         let tile = |data| common.tile(data, place, &self.channels, size);
         let (x, dy) = (tile(common.x), tile(self.task.dy));
         match gate {
             Through::Nothing => {
-                visitor.visit(active, kernel::Gated { inner, by, gate: kernel::Open, tiles: [x, dy] });
+                let (gate, tiles) = (kernel::Open, [x, dy]);
+                visitor.visit(active, kernel::Gated { inner, by, gate, from_memory, tiles });
             }
             Through::Input(rectifier) => {
                 let gate = kernel::FromInput(rectifier);
-                visitor.visit(active, kernel::Gated { inner, by, gate, tiles: [x, dy] });
+                visitor.visit(active, kernel::Gated { inner, by, gate, from_memory, tiles: [x, dy] });
             }
             Through::Output(rectifier, y) => {
                 let gate = kernel::FromOutput(rectifier);
-                visitor.visit(active, kernel::Gated { inner, by, gate, tiles: [x, dy, tile(y)] });
+                let tiles = [x, dy, tile(y)];
+                visitor.visit(active, kernel::Gated { inner, by, gate, from_memory, tiles });
             }
         }
     }
@@ -440,7 +444,8 @@ impl<T: Element> Strip<'_, T> {
                 let y = MatrixMut::new(before, rows, width, width);
                 let inner = common.strips.shape.inner;
                 let (by, rectifier) = (&self.normalizing, Rectifier::Identity);
-                simd::dispatch(active, kernel::Normalize { inner, by, rectifier, x, y });
+                let from_memory = common.strips.outgrow_l2::<T>();
+                simd::dispatch(active, kernel::Normalize { inner, by, rectifier, from_memory, x, y });
                 let add = Epilogue { residual, activation: None };
                 each_span(first, stride, &mut out, |at, out| {
                     // The tile's own rows lie side by side.

@@ -149,23 +149,24 @@ impl<T: Element> Common<'_, T> {
         let inner = self.strips.shape.inner;
         if let Some(rectifier) = Rectifier::of(epilogue.activation) {
             let tile = |data| self.strips.tile(data, first..first + y.rows(), channels);
-            let x = tile(self.x);
-            return match epilogue.residual.map(tile) {
-                None => simd::dispatch(self.active, kernel::Normalize { inner, by, rectifier, x, y }),
-                Some(residual) => {
-                    simd::dispatch(
-                        self.active,
-                        kernel::NormalizeAdd { inner, by, rectifier, x, residual, y },
-                    );
+            let (from_memory, x) = (self.strips.outgrow_l2::<T>(), tile(self.x));
+            match epilogue.residual.map(tile) {
+                None => {
+                    let kernel = kernel::Normalize { inner, by, rectifier, from_memory, x, y };
+                    simd::dispatch(self.active, kernel);
                 }
-            };
+                Some(residual) => {
+                    let kernel = kernel::NormalizeAdd { inner, by, rectifier, from_memory, x, residual, y };
+                    simd::dispatch(self.active, kernel);
+                }
+            }
+            return;
         }
         each_tile(first, y, |place, mut y| {
             let x = self.tile(self.x, place, channels, [y.rows(), y.cols()]);
-            simd::dispatch(
-                self.active,
-                kernel::Normalize { inner, by, rectifier: Rectifier::Identity, x, y: y.reborrow() },
-            );
+            let (rectifier, from_memory) = (Rectifier::Identity, self.strips.outgrow_l2::<T>());
+            let kernel = kernel::Normalize { inner, by, rectifier, from_memory, x, y: y.reborrow() };
+            simd::dispatch(self.active, kernel);
             each_span(self.at(place, channels), self.strips.stride(), &mut y, |at, y| {
                 epilogue.apply(self.active, at, y);
             });

@@ -41,6 +41,8 @@ pub(super) struct Normalize<'a, T> {
     pub(super) inner: usize,
     pub(super) by: &'a Normalizing<T>,
     pub(super) rectifier: Rectifier<T>,
+    /// Whether x has left L2 since it was read.
+    pub(super) from_memory: bool,
     pub(super) x: Tile<'a, T>,
     pub(super) y: MatrixMut<'a, T>,
 }
@@ -49,11 +51,11 @@ impl<T: Element> Kernel for Normalize<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { inner, by, rectifier, x, y } = self;
+        let Self { inner, by, rectifier, from_memory, x, y } = self;
         simd::map_channels(
             isa,
             inner,
-            ([x], [false]),
+            ([x], [from_memory]),
             by.coefficients(),
             y,
             #[inline(always)]
@@ -67,6 +69,8 @@ pub(super) struct NormalizeAdd<'a, T> {
     pub(super) inner: usize,
     pub(super) by: &'a Normalizing<T>,
     pub(super) rectifier: Rectifier<T>,
+    /// Whether x has left L2 since it was read.
+    pub(super) from_memory: bool,
     pub(super) x: Tile<'a, T>,
     pub(super) residual: Tile<'a, T>,
     pub(super) y: MatrixMut<'a, T>,
@@ -76,11 +80,11 @@ impl<T: Element> Kernel for NormalizeAdd<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { inner, by, rectifier, x, residual, y } = self;
+        let Self { inner, by, rectifier, from_memory, x, residual, y } = self;
         simd::map_channels(
             isa,
             inner,
-            ([x, residual], [false, true]),
+            ([x, residual], [from_memory, true]),
             by.coefficients(),
             y,
             #[inline(always)]
@@ -135,6 +139,8 @@ pub(super) struct Gated<'a, T, G, const N: usize> {
     pub(super) inner: usize,
     pub(super) by: &'a Normalizing<T>,
     pub(super) gate: G,
+    /// Whether the tiles have left L2 since they were read.
+    pub(super) from_memory: bool,
     pub(super) tiles: [Tile<'a, T>; N],
 }
 
@@ -149,7 +155,7 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for GradientSums<'_, T, G
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Gated { inner, by, gate, tiles } = self.gated;
+        let Gated { inner, by, gate, tiles, .. } = self.gated;
         let fold = simd::Fold {
             inner,
             tiles,
@@ -225,13 +231,13 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Differentiate<'_, T, 
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Gated { inner, by, gate, tiles } = self.gated;
+        let Gated { inner, by, gate, from_memory, tiles } = self.gated;
         let [shift, scale, offset] = by.coefficients();
         let [of_dz, slope, of_all] = self.differentiating.0.each_ref();
         simd::map_channels(
             isa,
             inner,
-            (tiles, [false; N]),
+            (tiles, [from_memory; N]),
             [shift, scale, offset, of_dz, slope, of_all],
             self.dx,
             #[inline(always)]
@@ -254,12 +260,12 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Scale<'_, T, G, N> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Gated { inner, by, gate, tiles } = self.gated;
+        let Gated { inner, by, gate, from_memory, tiles } = self.gated;
         let [shift, scale, offset] = by.coefficients();
         simd::map_channels(
             isa,
             inner,
-            (tiles, [false; N]),
+            (tiles, [from_memory; N]),
             [shift, scale, offset, self.scale],
             self.dx,
             #[inline(always)]
@@ -278,7 +284,7 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Gradient<'_, T, G, N>
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Gated { inner, by, gate, tiles } = self.gated;
+        let Gated { inner, by, gate, tiles, .. } = self.gated;
         simd::map_channels(
             isa,
             inner,

@@ -15,7 +15,7 @@ impl<T: Element> Kernel for Proximal<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let Self { threshold, divisor, weights } = self;
-        simd::map_apart(
+        simd::map_memory(
             isa,
             weights,
             #[inline(always)]
