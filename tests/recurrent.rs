@@ -146,6 +146,9 @@ impl<T: Element> Case<T> {
             _ => self.rnn().forward(shape, x, w, &mut h, t, s, &mut y),
         }
         .unwrap();
+        for (inferred, forward) in self.infer_with(packed).iter().zip([&y, &h, &c]) {
+            assert_same_bits(inferred, forward, || "inference".into());
+        }
         let [input, recurrent, input_bias, recurrent_bias] = &mut dweights;
         let gradients = RecurrentGradients {
             x: Some(&mut dx),
@@ -166,6 +169,26 @@ impl<T: Element> Case<T> {
         }
         .unwrap();
         Outcome { y, state: [h, c], dx, dweights, dstate: [dh, dc] }
+    }
+
+    /// Output and final state without a tape.
+    fn infer_with(&self, packed: &PackedRecurrent<T>) -> [Vec<T>; 3] {
+        let shape = self.shape;
+        let scratch = match self.cell {
+            Cell::Lstm => self.lstm().infer_scratch_len::<T>(shape),
+            Cell::Gru => self.gru().infer_scratch_len::<T>(shape),
+            _ => self.rnn().infer_scratch_len::<T>(shape),
+        };
+        let (mut scratch, mut y) = (vec![T::nan(); scratch], vec![T::nan(); self.dy.len()]);
+        let [mut h, mut c] = self.state.clone();
+        let (x, s) = (&self.x, &mut scratch);
+        match self.cell {
+            Cell::Lstm => self.lstm().infer(shape, x, packed, LstmState { h: &mut h, c: &mut c }, s, &mut y),
+            Cell::Gru => self.gru().infer(shape, x, packed, &mut h, s, &mut y),
+            _ => self.rnn().infer(shape, x, packed, &mut h, s, &mut y),
+        }
+        .unwrap();
+        [y, h, c]
     }
 
     /// Some steps of it, with the same states.
@@ -738,6 +761,14 @@ fn recurrent_names_the_bad_argument() {
         let [x, h, c, tape, scratch, y] = &mut buffers;
         let state = LstmState { h, c };
         assert_eq!(name(lstm.forward(shape, x, &packed, state, tape, scratch, y)), expected);
+        assert!(buffers.iter().flatten().all(|&value| value == 7.0), "written although refused");
+    }
+    let lens_of_inference = [24, 15, 15, lstm.infer_scratch_len::<f32>(shape), 30];
+    for (wrong, expected) in ["x", "state.h", "state.c", "scratch", "y"].into_iter().enumerate() {
+        let mut buffers = lens_of_inference.map(|len| vec![7.0_f32; len]);
+        buffers[wrong].pop();
+        let [x, h, c, scratch, y] = &mut buffers;
+        assert_eq!(name(lstm.infer(shape, x, &packed, LstmState { h, c }, scratch, y)), expected);
         assert!(buffers.iter().flatten().all(|&value| value == 7.0), "written although refused");
     }
     let mut buffers = lens.map(|len| vec![7.0_f32; len]);

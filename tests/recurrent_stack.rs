@@ -1,6 +1,9 @@
 //! Stacks of recurrent layers: against the layers they are made of, and sequences of any lengths against each alone.
 
 mod common;
+mod recurrent_stack {
+    mod infer;
+}
 
 use common::{assert_same_bits, each_level, each_pool, numbers};
 use steadygrad::recurrent::{

@@ -202,6 +202,12 @@ fn run_stack<L: Layer, T: Element>(
     let (mut y, mut dx) = (vec![T::nan(); dy.len()], vec![T::nan(); x.len()]);
     let [mut h, mut c, mut dh, mut dc] = [h, c, dh, dc].map(Clone::clone);
     stack.forward(batch, x, &packed, state(&mut h, &mut c), &mut tape, &mut scratch, &mut y).unwrap();
+    if stack.variational == VariationalDropout::default() {
+        let mut scratch = vec![T::nan(); stack.infer_scratch_len::<T>(batch)];
+        let ([mut h1, mut c1], mut y1) = ([&given[2], &given[3]].map(Clone::clone), vec![T::nan(); dy.len()]);
+        stack.infer(batch, x, &packed, state(&mut h1, &mut c1), &mut scratch, &mut y1).unwrap();
+        assert_eq!([&y1, &h1, &c1], [&y, &h, &c], "inference");
+    }
     let mut dweights = [input, recurrent, input_bias, recurrent_bias, projection, peephole]
         .map(|weights| vec![T::one(); weights.len()]);
     let [d_input, d_recurrent, d_input_bias, d_recurrent_bias, d_projection, d_peephole] = &mut dweights;

@@ -1,6 +1,6 @@
-//! `lstm/T<steps>B<batch>I<inputs>H<hidden>`, with `L<layers>` and `bi` behind it for a stack, `gru/…`, `rnn/…`: forward for inference, forward that keeps what a backward
-//! reads, and both with all gradients. Weights are packed anew in each, as after a step of an optimizer; `fwd_packed` is
-//! the forward of weights that stay.
+//! `lstm/T<steps>B<batch>I<inputs>H<hidden>`, with `L<layers>` and `bi` behind it for a stack, `gru/…`, `rnn/…`: inference without a tape, forward that keeps what a
+//! backward reads, and both with all gradients. Weights are packed anew in each, as after a step of an optimizer; `fwd_packed` is
+//! inference of weights that stay.
 
 use std::hint::black_box;
 
@@ -91,6 +91,8 @@ pub(crate) struct Layer {
     state: [Vec<f32>; 2],
     tape: Vec<f32>,
     scratch: Vec<f32>,
+    /// Scratch of inference.
+    inference: Vec<f32>,
     pub(crate) y: Vec<f32>,
     /// Gradient of `y`.
     pub(crate) dy: Vec<f32>,
@@ -123,6 +125,11 @@ impl Layer {
             Cell::Gru(op) => (op.pack(borrow(&weights)), op.tape_len(shape), op.scratch_len::<f32>(shape)),
             Cell::Rnn(op) => (op.pack(borrow(&weights)), op.tape_len(shape), op.scratch_len::<f32>(shape)),
         };
+        let inference = match cell {
+            Cell::Lstm(op) => op.infer_scratch_len::<f32>(shape),
+            Cell::Gru(op) => op.infer_scratch_len::<f32>(shape),
+            Cell::Rnn(op) => op.infer_scratch_len::<f32>(shape),
+        };
         Self {
             cell,
             shape,
@@ -132,6 +139,7 @@ impl Layer {
             state: [vec![0.0; state], vec![0.0; state]],
             tape: vec![0.0; tape.expect("a layer")],
             scratch: vec![0.0; scratch],
+            inference: vec![0.0; inference],
             y: vec![0.0; shape.steps * state],
             dy: normal(shape.steps * state),
         }
@@ -151,6 +159,20 @@ impl Layer {
             Cell::Lstm(op) => op.forward(shape, x, packed, LstmState { h, c }, tape, scratch, y),
             Cell::Gru(op) => op.forward(shape, x, packed, h, tape, scratch, y),
             Cell::Rnn(op) => op.forward(shape, x, packed, h, tape, scratch, y),
+        }
+        .unwrap();
+    }
+
+    /// The same without a tape.
+    fn infer(&mut self, x: &[f32]) {
+        let Self { shape, ref packed, ref mut inference, ref mut y, .. } = *self;
+        let [h, c] = &mut self.state;
+        h.fill(0.0);
+        c.fill(0.0);
+        match self.cell {
+            Cell::Lstm(op) => op.infer(shape, x, packed, LstmState { h, c }, inference, y),
+            Cell::Gru(op) => op.infer(shape, x, packed, h, inference, y),
+            Cell::Rnn(op) => op.infer(shape, x, packed, h, inference, y),
         }
         .unwrap();
     }
@@ -192,14 +214,15 @@ fn measure(bench: &Bench, workload: &str, mut layer: Layer) {
     let (once, thrice) = (work(1), work(3));
     let x: Vec<f32> = normal(rows * input.len() / layer.weights[2].len());
     let mut dx = vec![0.0; x.len()];
-    // The peers' inference writes no tape; ours has none of its own.
-    for direction in ["fwd", "fwd_train"] {
-        bench.measure(workload, direction, "f32", once, || {
-            layer.repack();
-            layer.forward(black_box(&x));
-        });
-    }
-    bench.measure(workload, "fwd_packed", "f32", once, || layer.forward(black_box(&x)));
+    bench.measure(workload, "fwd", "f32", once, || {
+        layer.repack();
+        layer.infer(black_box(&x));
+    });
+    bench.measure(workload, "fwd_train", "f32", once, || {
+        layer.repack();
+        layer.forward(black_box(&x));
+    });
+    bench.measure(workload, "fwd_packed", "f32", once, || layer.infer(black_box(&x)));
     bench.measure(workload, "fwd+bwd", "f32", thrice, || {
         layer.repack();
         layer.forward(black_box(&x));
@@ -233,6 +256,7 @@ fn measure_stack<L: steadygrad::recurrent::Layer>(
     let batch = shape.into();
     let mut tape = vec![0.0; stack.tape_len(batch).expect("a stack")];
     let mut scratch = vec![0.0; stack.scratch_len::<f32>(batch)];
+    let mut inference = vec![0.0; stack.infer_scratch_len::<f32>(batch)];
     let states = layers * halves * shape.batch * hidden;
     // Cells other than the LSTM's have no second state and take no part of this one.
     let (mut h, mut c) = (vec![0.0; states], vec![0.0; states]);
@@ -241,7 +265,14 @@ fn measure_stack<L: steadygrad::recurrent::Layer>(
     let parameters: usize = weights.iter().map(|[input, recurrent, ..]| input.len() + recurrent.len()).sum();
     let work = |times: usize| Work { bytes: 0, flops: times * 2 * rows * parameters };
     let (once, thrice) = (work(1), work(3));
-    for (direction, backward) in [("fwd", false), ("fwd_train", false), ("fwd+bwd", true)] {
+    bench.measure(workload, "fwd", "f32", once, || {
+        packed.repack(&borrowed).unwrap();
+        h.fill(0.0);
+        c.fill(0.0);
+        let initial = state(&mut h, &mut c);
+        stack.infer(batch, black_box(&x), &packed, initial, &mut inference, &mut y).unwrap();
+    });
+    for (direction, backward) in [("fwd_train", false), ("fwd+bwd", true)] {
         bench.measure(workload, direction, "f32", if backward { thrice } else { once }, || {
             packed.repack(&borrowed).unwrap();
             h.fill(0.0);

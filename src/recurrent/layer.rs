@@ -4,6 +4,7 @@ use core::fmt::Debug;
 
 use super::carry::Carry;
 use super::gradients::Buffers;
+use super::infer;
 use super::packed::{PackedRecurrent, RecurrentWeights, scratch_len};
 use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
 use super::zoneout::Keep;
@@ -98,10 +99,7 @@ pub trait Layer: Copy + Debug + Pass {
         y: &mut [T],
     ) -> Result<(), Error> {
         let (sizes, state) = (self.sizes(), Self::slices(state));
-        self.check()?;
-        weights.check(sizes)?;
-        check_len("x", x.len(), shape.elements(sizes.inputs)?)?;
-        check_state(Self::STATE[0], &state, shape.batch, sizes)?;
+        check_inputs(self, shape, x, weights, &state)?;
         check_len("tape", tape.len(), self.tape_elements(shape)?)?;
         check_at_least("scratch", scratch.len(), scratch_len::<T>(shape, sizes))?;
         check_len("y", y.len(), shape.elements(sizes.outputs)?)?;
@@ -118,6 +116,58 @@ pub trait Layer: Copy + Debug + Pass {
                 scratch,
                 y,
             });
+        }
+        Ok(())
+    }
+
+    /// Elements that the `scratch` of [`infer`](Self::infer) needs at least: they stop growing with the steps.
+    #[must_use]
+    fn infer_scratch_len<T: Element>(&self, shape: SequenceShape) -> usize {
+        infer::scratch_len::<Self, T>(self, shape)
+    }
+
+    /// The outputs of all steps, and the final state, as [`forward`](Self::forward) has them, to the bit, without a tape.
+    ///
+    /// | argument  | elements                                                | access                                        |
+    /// |-----------|---------------------------------------------------------|-----------------------------------------------|
+    /// | `x`       | `steps · batch · inputs`                                | read                                          |
+    /// | `weights` | packed                                                  | read                                          |
+    /// | `state`   | `batch · hidden` each                                   | read as the initial, overwritten with the final state |
+    /// | `scratch` | at least [`infer_scratch_len`](Self::infer_scratch_len) | overwritten                                   |
+    /// | `y`       | `steps · batch · hidden`                                | overwritten                                   |
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Examples
+    /// ```
+    /// use steadygrad::recurrent::{Layer, Rnn, RecurrentWeights, SequenceShape};
+    ///
+    /// let (rnn, shape) = (Rnn { inputs: 1, hidden: 1, ..Rnn::default() }, SequenceShape { steps: 3, batch: 1 });
+    /// let weights = RecurrentWeights { input: &[1.0_f64], recurrent: &[0.0], ..RecurrentWeights::default() };
+    /// let packed = rnn.pack(weights)?;
+    /// let mut scratch = vec![0.0; rnn.infer_scratch_len::<f64>(shape)];
+    /// let (mut h, mut y) = ([0.0], [0.0; 3]);
+    /// rnn.infer(shape, &[0.0, 0.0, 1.0], &packed, &mut h, &mut scratch, &mut y)?;
+    /// assert!(h == [y[2]] && (y[2] - 1.0_f64.tanh()).abs() < 1e-15);
+    /// # Ok::<(), steadygrad::Error>(())
+    /// ```
+    fn infer<T: Element>(
+        &self,
+        shape: SequenceShape,
+        x: &[T],
+        weights: &PackedRecurrent<T>,
+        state: Self::State<'_, T>,
+        scratch: &mut [T],
+        y: &mut [T],
+    ) -> Result<(), Error> {
+        let (sizes, state) = (self.sizes(), Self::slices(state));
+        check_inputs(self, shape, x, weights, &state)?;
+        check_at_least("scratch", scratch.len(), self.infer_scratch_len::<T>(shape))?;
+        check_len("y", y.len(), shape.elements(sizes.outputs)?)?;
+        if !y.is_empty() {
+            let keep = Default::default;
+            infer::forward(self, walk(self, shape), x, weights, (state, keep), scratch, y);
         }
         Ok(())
     }
@@ -246,6 +296,21 @@ pub struct Backward<'a, T> {
     /// As many elements as cells of a step, where cells keep what they were.
     pub(super) new_cells: &'a mut [T],
     pub(super) gradients: RecurrentGradients<'a, T>,
+}
+
+/// `Ok` where a layer can go over `x` from `state`.
+fn check_inputs<L: Layer, T: Element>(
+    layer: &L,
+    shape: SequenceShape,
+    x: &[T],
+    weights: &PackedRecurrent<T>,
+    state: &[&mut [T]; 2],
+) -> Result<(), Error> {
+    let sizes = layer.sizes();
+    layer.check()?;
+    weights.check(sizes)?;
+    check_len("x", x.len(), shape.elements(sizes.inputs)?)?;
+    check_state(L::STATE[0], state, shape.batch, sizes)
 }
 
 /// Widths of the slices of a state.

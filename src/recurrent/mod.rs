@@ -21,6 +21,8 @@
 //! | [`Rnn`]                                   | 1                                                |
 //! | in a [`Stack`]                            | one more, the output; and one where the next layer reads another than a single half of it: in both directions or with dropout |
 //!
+//! [`Layer::infer`] and [`Stack::infer`] have no tape: one of some steps is a part of their scratch, written again and again.
+//!
 //! A stack keeps the input too where rows move or features are dropped. Scratch is that of the largest product of a chunk of
 //! steps, which stops growing with the sequence; in a stack, one element a unit, step and sequence of the last layer's
 //! gradient more, one of the gradient below where there are several layers or rows move, and one of the outputs before
@@ -40,6 +42,7 @@
 mod carry;
 mod gradients;
 pub mod gru;
+mod infer;
 mod lanes;
 mod layer;
 pub mod layer_norm_lstm;

@@ -16,6 +16,27 @@ const ROWS_AHEAD: usize = 128;
 /// Sums that are projected ahead where those are more: 1 MiB of `f32`, which stay in cache until their steps.
 const SUMS_AHEAD: usize = 1 << 18;
 
+/// Inputs up to which a step projects its own: reading the weights for each costs next to nothing then, and sums that are made
+/// ahead would be written to memory and read again.
+const NARROW: usize = 16;
+
+impl Sizes {
+    /// How many steps are taken together so that they have about `rows` rows.
+    fn steps_together(self, SequenceShape { steps, batch }: SequenceShape, rows: usize) -> usize {
+        let blocks = steps.saturating_mul(batch) / self.inputs.max(rows);
+        steps.div_ceil(blocks.max(1))
+    }
+
+    /// How many steps are projected together; of a checked shape.
+    pub(super) fn steps_ahead(self, shape: SequenceShape) -> usize {
+        self.steps_together(shape, self.rows_ahead())
+    }
+
+    fn rows_ahead(self) -> usize {
+        ROWS_AHEAD.max(SUMS_AHEAD / self.width().max(1))
+    }
+}
+
 /// The weights of a layer with as many `gates` as its cell has: 1, 3 of a GRU (r, z, n), 4 of an LSTM (i, f, g, o), in the
 /// order of `PyTorch`.
 #[derive(Clone, Copy, Debug)]
@@ -168,26 +189,16 @@ impl<T: Element> PackedRecurrent<T> {
         self.sizes.width()
     }
 
-    /// How many steps are taken together so that they have about `rows` rows.
-    fn steps_together(&self, SequenceShape { steps, batch }: SequenceShape, rows: usize) -> usize {
-        let blocks = steps * batch / self.sizes.inputs.max(rows);
-        steps.div_ceil(blocks.max(1))
-    }
-
-    fn rows_ahead(&self) -> usize {
-        ROWS_AHEAD.max(SUMS_AHEAD / self.width().max(1))
-    }
-
     /// The steps from `turn` on that can be taken without a further projection.
     pub(super) fn turns_ahead(&self, walk: Walk<'_>, turn: usize) -> Range<usize> {
-        let together = self.steps_together(walk.shape, self.rows_ahead());
+        let together = self.sizes.steps_ahead(walk.shape);
         let end = (turn / together + 1) * together;
         turn..end.min(turn + MOST_STEPS).min(walk.shape.steps)
     }
 
     /// The steps up to `end` that a backward can take before gradients are due.
     pub(super) fn turns_behind(&self, walk: Walk<'_>, end: usize) -> Range<usize> {
-        let together = self.steps_together(walk.shape, ROWS_TOGETHER);
+        let together = self.sizes.steps_together(walk.shape, ROWS_TOGETHER);
         let start = (end - 1) / together * together;
         start.max(end.saturating_sub(MOST_STEPS))..end
     }
@@ -195,7 +206,7 @@ impl<T: Element> PackedRecurrent<T> {
     /// The rows of the steps from `turn` on that are taken together, where that is due.
     pub(super) fn together(&self, walk: Walk<'_>, turn: usize, rows: usize) -> Option<Range<usize>> {
         let SequenceShape { steps, .. } = walk.shape;
-        let steps_together = self.steps_together(walk.shape, rows);
+        let steps_together = self.sizes.steps_together(walk.shape, rows);
         if !turn.is_multiple_of(steps_together) {
             return None;
         }
@@ -203,7 +214,8 @@ impl<T: Element> PackedRecurrent<T> {
         Some(first.start.min(last.start)..first.end.max(last.end))
     }
 
-    /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due; with `b_hh` where the two are joined.
+    /// `gates = x·W_ihᵀ + b_ih` of the next steps from `turn` on, where that is due and not done by
+    /// [`project_now`](Self::project_now); with `b_hh` where the two are joined.
     pub(super) fn project_ahead(
         &self,
         walk: Walk<'_>,
@@ -212,11 +224,29 @@ impl<T: Element> PackedRecurrent<T> {
         scratch: &mut [T],
         gates: &mut [T],
     ) {
-        let Some(rows) = self.together(walk, turn, self.rows_ahead()) else { return };
-        let shape = GemmShape::dense(rows.len(), self.width(), self.sizes.inputs);
-        let start = self.start(&self.input_bias);
+        let Some(rows) = self.together(walk, turn, self.sizes.rows_ahead()).filter(|_| !self.is_narrow())
+        else {
+            return;
+        };
         let (x, gates) = (part(x, self.sizes.inputs, &rows), part_mut(gates, self.width(), &rows));
-        multiply(shape, x, Factor::Packed(&self.input), start, scratch, gates);
+        self.project(rows.len(), x, scratch, gates);
+    }
+
+    /// `gates = x·W_ihᵀ + b_ih` of rows of one step, where they have few inputs.
+    pub(super) fn project_now(&self, batch: usize, x: &[T], scratch: &mut [T], gates: &mut [T]) {
+        if self.is_narrow() {
+            self.project(batch, x, scratch, gates);
+        }
+    }
+
+    /// `gates = x·W_ihᵀ + b_ih`.
+    pub(super) fn project(&self, rows: usize, x: &[T], scratch: &mut [T], gates: &mut [T]) {
+        let shape = GemmShape::dense(rows, self.width(), self.sizes.inputs);
+        multiply(shape, x, Factor::Packed(&self.input), self.start(&self.input_bias), scratch, gates);
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.sizes.inputs <= NARROW
     }
 
     /// `gates += h·W_hhᵀ` of one step, for cells that add both projections.

@@ -117,8 +117,8 @@ pub enum Direction {
 pub(super) struct Walk<'a> {
     pub(super) shape: SequenceShape,
     pub(super) direction: Direction,
-    /// Where sequences have lengths of their own: the first row of each step of the longest, and the end of the last. They are
-    /// sorted, the longest first, so that those of a step are the first ones of the batch.
+    /// Where sequences have lengths of their own: the first row of each step of the longest, and the end of the last, from where
+    /// the first lies on. They are sorted, the longest first, so that those of a step are the first ones of the batch.
     pub(super) starts: Option<&'a [usize]>,
 }
 
@@ -166,7 +166,20 @@ impl Walk<'_> {
 
     /// Rows of all steps; the shape was checked.
     pub(super) fn len(self) -> usize {
-        self.starts.map_or(self.shape.steps * self.shape.batch, |starts| starts[starts.len() - 1])
+        self.starts.map_or(self.shape.steps * self.shape.batch, |starts| starts[starts.len() - 1] - starts[0])
+    }
+
+    /// The steps `turns` as a walk of their own, and where its rows are.
+    pub(super) fn window(self, turns: Range<usize>) -> (Self, Range<usize>) {
+        let (first, last) = (self.rows(turns.start), self.rows(turns.end - 1));
+        let steps = turns.end - turns.start;
+        let start = self.at(turns.start).min(self.at(turns.end - 1));
+        let starts = self.starts.map(|starts| {
+            let all = starts.len() - 1;
+            &starts[start.min(all)..=(start + steps).min(all)]
+        });
+        let shape = SequenceShape { steps, ..self.shape };
+        (Self { shape, starts, ..self }, first.start.min(last.start)..first.end.max(last.end))
     }
 
     /// Rows of the step that comes as number `turn`.
@@ -174,7 +187,7 @@ impl Walk<'_> {
         let (at, batch) = (self.at(turn), self.shape.batch);
         let start = |at: usize| match self.starts {
             // Steps after the last one have no rows.
-            Some(starts) => starts[at.min(starts.len() - 1)],
+            Some(starts) => starts[at.min(starts.len() - 1)] - starts[0],
             None => at * batch,
         };
         start(at)..start(at + 1)

@@ -26,7 +26,7 @@ pub enum Directions {
 }
 
 impl Directions {
-    fn count(self) -> usize {
+    pub(super) fn count(self) -> usize {
         match self {
             Self::One => 1,
             Self::Both => 2,
@@ -68,12 +68,12 @@ impl From<SequenceShape> for SequenceBatch<'_> {
 
 impl<'a> SequenceBatch<'a> {
     /// Whether rows lie elsewhere than where layers take them.
-    fn moves_rows(&self) -> bool {
+    pub(super) fn moves_rows(&self) -> bool {
         self.lengths.is_some() || self.layout == SequenceLayout::BatchMajor
     }
 
     /// Itself where rows lie elsewhere.
-    fn moved(self) -> Option<Self> {
+    pub(super) fn moved(self) -> Option<Self> {
         Some(self).filter(Self::moves_rows)
     }
 
@@ -270,9 +270,9 @@ impl<L: Layer> Stack<L> {
         y: &mut [T],
     ) -> Result<(), Error> {
         let mut state = L::slices(state);
-        self.check(batch, weights, (&state, L::STATE[0]), (tape, scratch))?;
-        check_len("x", x.len(), batch.shape.elements(self.sizes(0).inputs)?)?;
-        check_len("y", y.len(), batch.shape.elements(self.width())?)?;
+        self.check(batch, weights, (&state, L::STATE[0]))?;
+        self.check_memory(batch, tape, scratch)?;
+        self.check_rows(batch, ("x", x), ("y", y))?;
         if y.is_empty() {
             return Ok(());
         }
@@ -364,10 +364,10 @@ impl<L: Layer> Stack<L> {
         gradients: StackGradients<'_, '_, T>,
     ) -> Result<(), Error> {
         let mut dstate = L::slices(dstate);
-        self.check(batch, weights, (&dstate, L::STATE[1]), (tape, scratch))?;
+        self.check(batch, weights, (&dstate, L::STATE[1]))?;
+        self.check_memory(batch, tape, scratch)?;
         let inputs = self.sizes(0).inputs;
-        check_len("x", x.len(), batch.shape.elements(inputs)?)?;
-        check_len("dy", dy.len(), batch.shape.elements(self.width())?)?;
+        self.check_rows(batch, ("x", x), ("dy", dy))?;
         self.check_gradients(batch.shape, &gradients)?;
         let StackGradients { x: mut dx, layers: gradients } = gradients;
         if dy.is_empty() {
@@ -470,12 +470,11 @@ impl<L: Layer> Stack<L> {
     }
 
     /// Everything but what differs between forward and backward.
-    fn check<T: Element>(
+    pub(super) fn check<T: Element>(
         &self,
         batch: SequenceBatch<'_>,
         weights: &PackedStack<T>,
         (state, names): (&[&mut [T]; 2], &[&'static str]),
-        (tape, scratch): (&[T], &[T]),
     ) -> Result<(), Error> {
         let count = self.count()?;
         self.layer.check()?;
@@ -501,9 +500,28 @@ impl<L: Layer> Stack<L> {
             layer.check(self.sizes(index / self.directions.count()))?;
         }
         let rows = count.checked_mul(batch.shape.batch).ok_or(Error::Overflow { argument: "shape" })?;
-        check_state(names, state, rows, self.sizes(0))?;
+        check_state(names, state, rows, self.sizes(0))
+    }
+
+    fn check_memory<T: Element>(
+        &self,
+        batch: SequenceBatch<'_>,
+        tape: &[T],
+        scratch: &[T],
+    ) -> Result<(), Error> {
         check_len("tape", tape.len(), self.tape_len(batch)?)?;
         check_at_least("scratch", scratch.len(), self.scratch_len::<T>(batch))
+    }
+
+    /// `Ok` where both, given with their names, have the rows of the batch: of its inputs and of its outputs.
+    pub(super) fn check_rows<T>(
+        &self,
+        batch: SequenceBatch<'_>,
+        (input, x): (&'static str, &[T]),
+        (output, y): (&'static str, &[T]),
+    ) -> Result<(), Error> {
+        check_len(input, x.len(), batch.shape.elements(self.sizes(0).inputs)?)?;
+        check_len(output, y.len(), batch.shape.elements(self.width())?)
     }
 
     /// Layers times directions.
@@ -513,25 +531,25 @@ impl<L: Layer> Stack<L> {
     }
 
     /// Features of the output.
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         // What saturates is refused as an overflow.
         self.layer.sizes().outputs.saturating_mul(self.directions.count())
     }
 
     /// The widths of layer `index`, in each direction.
-    fn sizes(&self, index: usize) -> Sizes {
+    pub(super) fn sizes(&self, index: usize) -> Sizes {
         let sizes = self.layer.sizes();
         Sizes { inputs: if index == 0 { sizes.inputs } else { self.width() }, ..sizes }
     }
 
-    fn each_direction(&self) -> impl Iterator<Item = Direction> + use<L> {
+    pub(super) fn each_direction(&self) -> impl Iterator<Item = Direction> + use<L> {
         let both = [Direction::Forward, Direction::Backward];
         let one = [self.layer.direction(); 2];
         let chosen = if self.directions == Directions::Both { both } else { one };
         chosen.into_iter().take(self.directions.count())
     }
 
-    fn placed(&self, index: usize, direction: Direction) -> L {
+    pub(super) fn placed(&self, index: usize, direction: Direction) -> L {
         self.layer.placed(self.sizes(index).inputs, direction)
     }
 
@@ -573,7 +591,7 @@ impl<L: Layer> Stack<L> {
     }
 
     /// What of the outputs and of the cells of a layer and direction stays what it was.
-    fn keep<'a, T>(
+    pub(super) fn keep<'a, T>(
         &self,
         batch: SequenceBatch<'_>,
         at: usize,
@@ -642,7 +660,7 @@ impl<L: Layer> Stack<L> {
     /// Elements of scratch besides those of the products: the states of a layer, the outputs of a step behind a mask, the gradient
     /// of the outputs of each half, that of the inputs, with lengths or a mask the outputs before each step, and what zoneout
     /// takes.
-    fn scratch_parts(&self, batch: SequenceBatch<'_>) -> [usize; 6] {
+    pub(super) fn scratch_parts(&self, batch: SequenceBatch<'_>) -> [usize; 6] {
         let SequenceShape { steps, batch: sequences } = batch.shape;
         let (rows, sizes) = (steps.saturating_mul(sequences), self.sizes(0));
         let state = state_widths(sizes).into_iter().fold(0, usize::saturating_add);
@@ -674,7 +692,7 @@ struct Part<'a, T> {
     joined: &'a mut [T],
 }
 
-fn walk<'a>(batch: SequenceBatch<'a>, direction: Direction) -> Walk<'a> {
+pub(super) fn walk<'a>(batch: SequenceBatch<'a>, direction: Direction) -> Walk<'a> {
     Walk { shape: batch.shape, direction, starts: batch.lengths.map(Lengths::starts) }
 }
 

@@ -608,11 +608,7 @@ pub(crate) fn fold_apart_f64<I: Isa, T: Element>(
 
 /// `x[i] = f(x[i])` of a slice that comes from memory.
 #[inline(always)]
-pub(crate) fn map_memory<I: Isa, T: Element>(
-    isa: I,
-    x: &mut [T],
-    f: impl Fn(T::Vector<I>) -> T::Vector<I>,
-) {
+pub(crate) fn map_memory<I: Isa, T: Element>(isa: I, x: &mut [T], f: impl Fn(T::Vector<I>) -> T::Vector<I>) {
     if is_faster_apart() {
         return map_apart(isa, x, f);
     }

@@ -286,12 +286,15 @@ compiled_once! {
     fn scale(factor: Factor<Self>, grads: &mut [&mut [Self]]) = scale_all;
 }
 
+/// Elements of a step downwards, within which memory is walked upwards: 1 MiB of `f32`, of 64 KiB a Zen 5 takes 1.1 of the time.
+const DESCENT: usize = 16 * GRAIN;
+
 fn scale_all<T: Element>(factor: Factor<T>, grads: &mut [&mut [T]]) {
     let active = Active::current();
     parallel::for_each(ListMut::new(grads), TASK, |list| {
         // From the last to the first: the read pass left the last ones in the cache.
         for grad in list.pieces().rev() {
-            for data in grad.rchunks_mut(GRAIN) {
+            for data in grad.rchunks_mut(DESCENT) {
                 simd::dispatch(active, kernel::Scale { factor, data });
             }
         }

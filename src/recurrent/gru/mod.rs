@@ -135,32 +135,35 @@ impl Pass for Gru {
                 let (y, h0) = chunk.with_before(y, hidden, h0);
                 let projection = |data| Steps::new(&chunk, part_mut(data, width, &chunk.rows), width);
                 let steps = (projection(gates), projection(recurrent), Steps::new(&chunk, y, hidden));
-                let lanes = (steps, Rows { data: h0, width: hidden }, carry.reborrow());
-                chunk.run(lanes, |batch, ((mut gates, mut recurrent, mut y), h0, mut carry)| {
+                let x = Steps::new(&chunk, part(x, self.inputs, &chunk.rows), self.inputs);
+                let lanes = (steps, Rows { data: h0, width: hidden }, (carry.reborrow(), x));
+                chunk.run(lanes, |batch, ((mut gates, mut recurrent, mut y), h0, (mut carry, x))| {
                     for at in 0..chunk.steps {
                         let ((h, before), recurrent) = (y.with_before(at, h0.data), recurrent.now(at));
+                        weights.project_now(batch, x.rows(at), &mut [], gates.now(at));
                         weights.project_step(batch, carry.kept(&(0..batch), before), &mut [], recurrent);
                         <T as Compiled>::forward(hidden, gates.now(at), recurrent, before, h);
                     }
                 });
             } else {
                 for turn in turns.clone() {
-                    for part in walk.parts(turn) {
-                        let rows = part.rows.len();
-                        let gates = part_mut(gates, width, &part.rows);
-                        let (h, before) = part.with_before(y, hidden, h0);
-                        let kept = carry.kept(&part.sequences, before);
+                    for now in walk.parts(turn) {
+                        let rows = now.rows.len();
+                        let gates = part_mut(gates, width, &now.rows);
+                        weights.project_now(rows, part(x, self.inputs, &now.rows), scratch, gates);
+                        let (h, before) = now.with_before(y, hidden, h0);
+                        let kept = carry.kept(&now.sequences, before);
                         match self.reset {
                             GruReset::After => {
-                                let recurrent = part_mut(recurrent, width, &part.rows);
+                                let recurrent = part_mut(recurrent, width, &now.rows);
                                 weights.project_step(rows, kept, scratch, recurrent);
                                 <T as Compiled>::forward(hidden, gates, recurrent, before, h);
                             }
                             GruReset::Before => {
-                                let reset = part_mut(recurrent, hidden, &part.rows);
+                                let reset = part_mut(recurrent, hidden, &now.rows);
                                 weights.add_step(rows, kept, scratch, gates);
                                 <T as Compiled>::reset(hidden, gates, before, reset);
-                                carry.keep(&part.sequences, reset);
+                                carry.keep(&now.sequences, reset);
                                 weights.add_candidate(rows, reset, scratch, gates);
                                 <T as Compiled>::forward_reset(hidden, gates, before, h);
                             }

@@ -135,7 +135,9 @@ impl Pass for LayerNormLstm {
                 let recurrent = part_mut(recurrent, width, &rows.rows);
                 let kept = carry.kept(&rows.sequences, h_before);
                 weights.project_step(rows.rows.len(), kept, scratch, recurrent);
-                let projections = (part(input, width, &rows.rows), &*recurrent);
+                let input = part_mut(input, width, &rows.rows);
+                weights.project_now(rows.rows.len(), part(x, self.inputs, &rows.rows), scratch, input);
+                let projections = (&*input, &*recurrent);
                 let terms = part_mut(terms, TERMS * hidden, &rows.sequences);
                 <T as Compiled>::forward(self.eps, parameters, projections, (c_before, c), h, terms);
             }

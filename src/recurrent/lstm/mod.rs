@@ -172,13 +172,14 @@ impl Pass for Lstm {
                 let (y, h0) = chunk.with_before(y, outputs, h0);
                 let (cells, c0) = chunk.with_before(cells, hidden, c0);
                 let gates = Steps::new(&chunk, part_mut(gates, width, &chunk.rows), width);
+                let x = Steps::new(&chunk, part(x, self.inputs, &chunk.rows), self.inputs);
                 let steps = (gates, Steps::new(&chunk, y, outputs), Steps::new(&chunk, cells, hidden));
                 let before = (Rows { data: h0, width: outputs }, Rows { data: c0, width: hidden });
-                chunk.run((steps, before, carry.reborrow()), |batch, lane| {
-                    let ((mut gates, mut y, mut cells), (h0, c0), mut carry) = lane;
+                chunk.run((steps, before, (carry.reborrow(), x)), |batch, lane| {
+                    let ((mut gates, mut y, mut cells), (h0, c0), (mut carry, x)) = lane;
                     for at in 0..chunk.steps {
                         let (h, c) = (y.with_before(at, h0.data), cells.with_before(at, c0.data));
-                        let step = Step { gates: gates.now(at), h, c, units: &mut [] };
+                        let step = Step { x: x.rows(at), gates: gates.now(at), h, c, units: &mut [] };
                         self.step(weights, &mut carry, &(0..batch), step, &mut []);
                     }
                 });
@@ -188,7 +189,8 @@ impl Pass for Lstm {
                         let h = rows.with_before(y, outputs, h0);
                         let c = rows.with_before(cells, hidden, c0);
                         let units = units.get_mut(rows.rows.start * hidden..).unwrap_or_default();
-                        let step = Step { gates: part_mut(gates, width, &rows.rows), h, c, units };
+                        let x = part(x, self.inputs, &rows.rows);
+                        let step = Step { x, gates: part_mut(gates, width, &rows.rows), h, c, units };
                         self.step(weights, &mut carry, &rows.sequences, step, scratch);
                     }
                     keep[0].forward(walk, turn, y, h0);
@@ -289,6 +291,7 @@ impl Pass for Lstm {
 
 /// What a step of some sequences reads and writes.
 struct Step<'a, T> {
+    x: &'a [T],
     gates: &'a mut [T],
     /// The output, and that before.
     h: (&'a mut [T], &'a [T]),
@@ -299,16 +302,17 @@ struct Step<'a, T> {
 }
 
 impl Lstm {
-    /// A step of `sequences`, whose input was projected.
+    /// A step of `sequences`, whose input was projected ahead or is now.
     fn step<T: Element>(
         &self,
         weights: &PackedRecurrent<T>,
         carry: &mut Carry<'_, T>,
         sequences: &Range<usize>,
-        Step { gates, h: (h, h_before), c: (c, c_before), units }: Step<'_, T>,
+        Step { x, gates, h: (h, h_before), c: (c, c_before), units }: Step<'_, T>,
         scratch: &mut [T],
     ) {
         let (cell, batch, peephole) = (self.gates(), sequences.len(), &weights.peephole);
+        weights.project_now(batch, x, scratch, gates);
         weights.add_step(batch, carry.kept(sequences, h_before), scratch, gates);
         if self.projection.is_some() {
             let units = &mut units[..batch * self.hidden];

@@ -115,20 +115,23 @@ impl Pass for Rnn {
             next = turns.end;
             if let Some(chunk) = weights.chunk(walk, turns.clone()) {
                 let (y, h0) = chunk.with_before(y, hidden, h0);
-                let lanes =
-                    (Steps::new(&chunk, y, hidden), Rows { data: h0, width: hidden }, carry.reborrow());
-                chunk.run(lanes, |batch, (mut y, h0, mut carry)| {
+                let x = Steps::new(&chunk, part(x, self.inputs, &chunk.rows), self.inputs);
+                let before = Rows { data: h0, width: hidden };
+                let lanes = (Steps::new(&chunk, y, hidden), before, (carry.reborrow(), x));
+                chunk.run(lanes, |batch, (mut y, h0, (mut carry, x))| {
                     for at in 0..chunk.steps {
                         let (h, before) = y.with_before(at, h0.data);
+                        weights.project_now(batch, x.rows(at), &mut [], h);
                         weights.add_step(batch, carry.kept(&(0..batch), before), &mut [], h);
                         <T as Compiled>::forward(self.activation, h);
                     }
                 });
             } else {
-                for part in turns.clone().flat_map(|turn| walk.parts(turn)) {
-                    let (h, before) = part.with_before(y, hidden, h0);
-                    let kept = carry.kept(&part.sequences, before);
-                    weights.add_step(part.rows.len(), kept, scratch, h);
+                for now in turns.clone().flat_map(|turn| walk.parts(turn)) {
+                    let (h, before) = now.with_before(y, hidden, h0);
+                    weights.project_now(now.rows.len(), part(x, self.inputs, &now.rows), scratch, h);
+                    let kept = carry.kept(&now.sequences, before);
+                    weights.add_step(now.rows.len(), kept, scratch, h);
                     <T as Compiled>::forward(self.activation, h);
                 }
             }
