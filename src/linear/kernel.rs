@@ -424,6 +424,7 @@ impl<T: Element> PackRight<'_, T> {
                 let out = &mut out[start * lanes..][..rows * lanes];
                 for (row, out) in out.chunks_exact_mut(lanes).enumerate() {
                     let from = &self.source.data[(start + row) * self.source.k_step + panel * lanes..];
+                    isa.prefetch(from.as_ptr().wrapping_add(STREAMS * self.source.k_step));
                     let b: T::Vector<I> = if width == lanes {
                         simd::load(isa, from)
                     } else {
@@ -454,6 +455,9 @@ impl<T: Element> PackRight<'_, T> {
             for k in (0..self.depth).step_by(lanes) {
                 // The last block overlaps the one before.
                 let k = k.min(self.depth - lanes);
+                for col in lanes..2 * lanes {
+                    isa.prefetch(source.data.as_ptr().wrapping_add(col * stride + k));
+                }
                 transpose_block(isa, &source.data[k..], (width, stride), &mut out[k * lanes..]);
             }
         }
