@@ -120,11 +120,15 @@ impl Avx2 {
     /// As there.
     #[inline(always)]
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
-    pub(super) unsafe fn transpose_f32(self, from: *const f32, stride: usize, rows: usize, to: *mut f32) {
+    unsafe fn transpose_f32(self, from: *const f32, stride: usize, rows: usize, to: *mut f32) {
+        let mut rows_at = [from; 16];
+        for (i, at) in rows_at.iter_mut().enumerate() {
+            *at = from.wrapping_add(i.min(rows - 1) * stride);
+        }
         for (row, k) in [(0, 0), (0, 4), (0, 8), (0, 12), (8, 0), (8, 4), (8, 8), (8, 12)] {
             let at = super::inlined(
                 #[inline(always)]
-                |i: usize| from.wrapping_add((row + i).min(rows - 1) * stride + k),
+                |i: usize| rows_at[row + i].wrapping_add(k),
             );
             // SAFETY: four columns of eight rows that the caller gives.
             let [a, b, c, d] = unsafe {
@@ -156,11 +160,15 @@ impl Avx2 {
     /// As there.
     #[inline(always)]
     #[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
-    pub(super) unsafe fn transpose_f64(self, from: *const f64, stride: usize, rows: usize, to: *mut f64) {
+    unsafe fn transpose_f64(self, from: *const f64, stride: usize, rows: usize, to: *mut f64) {
+        let mut rows_at = [from; 8];
+        for (i, at) in rows_at.iter_mut().enumerate() {
+            *at = from.wrapping_add(i.min(rows - 1) * stride);
+        }
         for (row, k) in [(0, 0), (0, 2), (0, 4), (0, 6), (4, 0), (4, 2), (4, 4), (4, 6)] {
             let at = super::inlined(
                 #[inline(always)]
-                |i: usize| from.wrapping_add((row + i).min(rows - 1) * stride + k),
+                |i: usize| rows_at[row + i].wrapping_add(k),
             );
             // SAFETY: two columns of four rows that the caller gives.
             let [a, b] = unsafe { [pair_f64(at(0), at(2)), pair_f64(at(1), at(3))] };

@@ -2,7 +2,6 @@
 
 use core::arch::x86_64::*;
 
-use super::avx2::Avx2;
 use super::{Isa, Kernel, Level, Mask, Vector, Words, operators};
 
 /// The proof that the CPU has AVX-512 F, VL, DQ and BW, and what came before.
@@ -271,11 +270,50 @@ impl Vector for F32x16 {
     }
     #[inline(always)]
     unsafe fn transpose(_isa: Avx512, from: *const f32, stride: usize, rows: usize, to: *mut f32) {
-        // SAFETY: AVX-512 is detected together with AVX2.
-        let isa = unsafe { Avx2::assume() };
-        // SAFETY: the caller gives what it needs.
-        unsafe { isa.transpose_f32(from, stride, rows, to) };
+        let mut row = [from; 16];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = from.wrapping_add(i.min(rows - 1) * stride);
+        }
+        for k in [0, 4, 8, 12] {
+            let mut quarters = [cpu!(_mm512_setzero_ps()); 4];
+            for (i, quarters) in quarters.iter_mut().enumerate() {
+                // SAFETY: four columns of rows that the caller gives.
+                *quarters = unsafe { four_f32([row[i], row[4 + i], row[8 + i], row[12 + i]], k) };
+            }
+            let [a, b, c, d] = quarters;
+            let (ab, cd) = (cpu!(_mm512_unpacklo_ps(a, b)), cpu!(_mm512_unpacklo_ps(c, d)));
+            let (ab_high, cd_high) = (cpu!(_mm512_unpackhi_ps(a, b)), cpu!(_mm512_unpackhi_ps(c, d)));
+            let columns = [
+                cpu!(_mm512_shuffle_ps::<0x44>(ab, cd)),
+                cpu!(_mm512_shuffle_ps::<0xee>(ab, cd)),
+                cpu!(_mm512_shuffle_ps::<0x44>(ab_high, cd_high)),
+                cpu!(_mm512_shuffle_ps::<0xee>(ab_high, cd_high)),
+            ];
+            for (i, &column) in columns.iter().enumerate() {
+                // SAFETY: row `k + i` of the output, which the caller gives.
+                unsafe { _mm512_storeu_ps(to.wrapping_add((k + i) * 16), column) };
+            }
+        }
     }
+}
+
+/// Four elements from `k` on of each of four rows: reads that are put in place need no shuffle.
+///
+/// # Safety
+/// They are valid for reads.
+#[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
+unsafe fn four_f32(row: [*const f32; 4], k: usize) -> __m512 {
+    let at = row.map(
+        #[inline(always)]
+        |row| row.wrapping_add(k),
+    );
+    // SAFETY: the caller gives four readable elements of each.
+    let [a, b, c, d] =
+        unsafe { [_mm_loadu_ps(at[0]), _mm_loadu_ps(at[1]), _mm_loadu_ps(at[2]), _mm_loadu_ps(at[3])] };
+    let ab = cpu!(_mm256_insertf128_ps::<1>(cpu!(_mm256_castps128_ps256(a)), b));
+    let abc = cpu!(_mm512_insertf32x4::<2>(cpu!(_mm512_castps256_ps512(ab)), c));
+    cpu!(_mm512_insertf32x4::<3>(abc, d))
 }
 
 impl Mask<F32x16> for Mask32 {
@@ -470,11 +508,41 @@ impl Vector for F64x8 {
     }
     #[inline(always)]
     unsafe fn transpose(_isa: Avx512, from: *const f64, stride: usize, rows: usize, to: *mut f64) {
-        // SAFETY: AVX-512 is detected together with AVX2.
-        let isa = unsafe { Avx2::assume() };
-        // SAFETY: the caller gives what it needs.
-        unsafe { isa.transpose_f64(from, stride, rows, to) };
+        let mut row = [from; 8];
+        for (i, row) in row.iter_mut().enumerate() {
+            *row = from.wrapping_add(i.min(rows - 1) * stride);
+        }
+        for k in [0, 2, 4, 6] {
+            // SAFETY: two columns of rows that the caller gives.
+            let even = unsafe { four_f64([row[0], row[2], row[4], row[6]], k) };
+            // SAFETY: as above.
+            let odd = unsafe { four_f64([row[1], row[3], row[5], row[7]], k) };
+            let columns = [cpu!(_mm512_unpacklo_pd(even, odd)), cpu!(_mm512_unpackhi_pd(even, odd))];
+            for (i, &column) in columns.iter().enumerate() {
+                // SAFETY: row `k + i` of the output, which the caller gives.
+                unsafe { _mm512_storeu_pd(to.wrapping_add((k + i) * 8), column) };
+            }
+        }
     }
+}
+
+/// Two elements from `k` on of each of four rows.
+///
+/// # Safety
+/// They are valid for reads.
+#[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same read of several rows")]
+unsafe fn four_f64(row: [*const f64; 4], k: usize) -> __m512d {
+    let at = row.map(
+        #[inline(always)]
+        |row| row.wrapping_add(k),
+    );
+    // SAFETY: the caller gives two readable elements of each.
+    let [a, b, c, d] =
+        unsafe { [_mm_loadu_pd(at[0]), _mm_loadu_pd(at[1]), _mm_loadu_pd(at[2]), _mm_loadu_pd(at[3])] };
+    let ab = cpu!(_mm256_insertf128_pd::<1>(cpu!(_mm256_castpd128_pd256(a)), b));
+    let abc = cpu!(_mm512_insertf64x2::<2>(cpu!(_mm512_castpd256_pd512(ab)), c));
+    cpu!(_mm512_insertf64x2::<3>(abc, d))
 }
 
 impl Mask<F64x8> for Mask64 {
