@@ -424,7 +424,7 @@ impl<T: Element> PackRight<'_, T> {
                 let out = &mut out[start * lanes..][..rows * lanes];
                 for (row, out) in out.chunks_exact_mut(lanes).enumerate() {
                     let from = &self.source.data[(start + row) * self.source.k_step + panel * lanes..];
-                    isa.prefetch(from.as_ptr().wrapping_add(STREAMS * self.source.k_step));
+                    isa.prefetch(from.as_ptr().wrapping_add(STREAMS.wrapping_mul(self.source.k_step)));
                     let b: T::Vector<I> = if width == lanes {
                         simd::load(isa, from)
                     } else {
@@ -456,7 +456,7 @@ impl<T: Element> PackRight<'_, T> {
                 // The last block overlaps the one before.
                 let k = k.min(self.depth - lanes);
                 for col in lanes..2 * lanes {
-                    isa.prefetch(source.data.as_ptr().wrapping_add(col * stride + k));
+                    isa.prefetch(source.data.as_ptr().wrapping_add(col.wrapping_mul(stride)).wrapping_add(k));
                 }
                 transpose_block(isa, &source.data[k..], (width, stride), &mut out[k * lanes..]);
             }
