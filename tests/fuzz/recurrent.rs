@@ -240,11 +240,24 @@ fn stack<T: Bits>(reader: &mut Reader<'_>) {
     let batch = SequenceBatch { shape, layout, lengths: lengths_or_none, dropout };
     let x: Vec<T> = reader.ordinaries(shape.steps * shape.batch * lstm.inputs);
     let states = op.layers * halves * shape.batch * lstm.hidden;
-    let (mut h, mut c) = (vec![T::zero(); states], vec![T::zero(); states]);
+    let zeros = vec![T::zero(); states];
     let mut tape = vec![T::nan(); op.tape_len(batch).expect("a small shape")];
     let mut scratch = vec![T::nan(); op.scratch_len::<T>(batch)];
     let width = halves * lstm.hidden;
     let mut y = vec![T::nan(); shape.steps * shape.batch * width];
+    let mut inferred = y.clone();
+    let ([mut h, mut c], [mut last_h, mut last_c]) = ([zeros.clone(), zeros.clone()], [zeros.clone(), zeros]);
+    let at_inference = SequenceBatch { dropout: None, ..batch };
+    let state = LstmState { h: &mut h, c: &mut c };
+    op.forward(at_inference, &x, &packed, state, &mut tape, &mut scratch, &mut y).expect("matching lengths");
+    let mut room = vec![T::nan(); op.infer_scratch_len::<T>(batch)];
+    let state = LstmState { h: &mut last_h, c: &mut last_c };
+    op.infer(batch, &x, &packed, state, &mut room, &mut inferred).expect("matching lengths");
+    assert!([&y, &h, &c] == [&inferred, &last_h, &last_c], "inference without a tape: {op:?}");
+    y.fill(T::nan());
+    tape.fill(T::nan());
+    scratch.fill(T::nan());
+    let (mut h, mut c) = (vec![T::zero(); states], vec![T::zero(); states]);
     let state = LstmState { h: &mut h, c: &mut c };
     op.forward(batch, &x, &packed, state, &mut tape, &mut scratch, &mut y).expect("matching lengths");
     let is_padding = |row: usize| {
