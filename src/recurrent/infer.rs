@@ -1,11 +1,12 @@
 //! Outputs without a tape: a sequence as windows of some steps, each of which takes the memory of the one before.
 
+use super::batch::SequenceBatch;
 use super::carry::Carry;
 use super::layer::{Forward, Layer, Pass};
 use super::packed::{self, PackedRecurrent};
 use super::rows::{Columns, States, collect, rows, spread};
 use super::sequence::{SequenceShape, Sizes, Walk, part, part_mut};
-use super::stack::{PackedStack, SequenceBatch, Stack, walk};
+use super::stack::{PackedStack, Stack};
 use super::zoneout::Keep;
 use crate::shape::check_at_least;
 use crate::{Element, Error};
@@ -155,7 +156,7 @@ impl<L: Layer> Stack<L> {
                 };
                 let keep = || self.keep(batch, at, [&mut [], &mut []], &[]);
                 let weights = &weights.layers[at];
-                forward(&layer, walk(batch, direction), x, weights, (sorted.slices(), keep), scratch, y);
+                forward(&layer, batch.walk(direction), x, weights, (sorted.slices(), keep), scratch, y);
                 sorted.put_back(&mut state);
             }
             if last && self.writes_rows(batch) {

@@ -39,6 +39,7 @@
 //! # Ok::<(), steadygrad::Error>(())
 //! ```
 
+mod batch;
 mod carry;
 mod gradients;
 pub mod gru;
@@ -56,6 +57,7 @@ mod stack;
 mod weights;
 pub mod zoneout;
 
+pub use batch::{SequenceBatch, SequenceLayout};
 pub use gru::{Gru, GruGates, GruReset};
 pub use layer::Layer;
 pub use layer_norm_lstm::LayerNormLstm;
@@ -64,8 +66,6 @@ pub use lstm::{Lstm, LstmGates, LstmState, LstmVariant};
 pub use packed::{PackedRecurrent, RecurrentWeights};
 pub use rnn::{Rnn, RnnActivation};
 pub use sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues};
-pub use stack::{
-    Directions, PackedStack, SequenceBatch, SequenceLayout, Stack, StackGradients, VariationalDropout,
-};
+pub use stack::{Directions, PackedStack, Stack, StackGradients, VariationalDropout};
 pub use weights::{KerasWeights, LayerWeights, OnnxWeights, RecurrentInit};
 pub use zoneout::Zoneout;

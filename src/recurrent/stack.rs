@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::Lengths;
+use super::batch::SequenceBatch;
 use super::carry::{Carry, StepMask};
 use super::gradients::Buffers;
 use super::layer::{Backward, Forward, Layer, check_state, state_widths};
@@ -31,64 +31,6 @@ impl Directions {
             Self::One => 1,
             Self::Both => 2,
         }
-    }
-}
-
-/// How the sequences of a batch lie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum SequenceLayout {
-    /// Time × batch × feature: the rows of a step side by side, as layers take them.
-    #[default]
-    TimeMajor,
-    /// Batch × time × feature, PyTorch's `batch_first`: the rows of a sequence side by side. The input is copied to the tape in
-    /// the order of steps; outputs and gradients are written where they belong, with the same bits.
-    BatchMajor,
-}
-
-/// What a call of a [`Stack`] goes over.
-#[derive(Clone, Copy, Debug)]
-pub struct SequenceBatch<'a> {
-    /// Steps and sequences.
-    pub shape: SequenceShape,
-    /// How x, y and their gradients lie; states have one row a sequence in both.
-    pub layout: SequenceLayout,
-    /// How long each sequence is; `None` where all have the steps of the shape.
-    pub lengths: Option<&'a Lengths>,
-    /// What masks are drawn from: this counter and further ones, [`Stack::streams`] in all. `None` at inference: nothing is
-    /// dropped.
-    pub dropout: Option<Philox>,
-}
-
-/// Time-major, all sequences of full length, and no dropout.
-impl From<SequenceShape> for SequenceBatch<'_> {
-    fn from(shape: SequenceShape) -> Self {
-        Self { shape, layout: SequenceLayout::TimeMajor, lengths: None, dropout: None }
-    }
-}
-
-impl<'a> SequenceBatch<'a> {
-    /// Whether rows lie elsewhere than where layers take them.
-    pub(super) fn moves_rows(&self) -> bool {
-        self.lengths.is_some() || self.layout == SequenceLayout::BatchMajor
-    }
-
-    /// Itself where rows lie elsewhere.
-    pub(super) fn moved(self) -> Option<Self> {
-        Some(self).filter(Self::moves_rows)
-    }
-
-    /// Where each row lies, step by step, padding left out.
-    pub(super) fn places(self) -> impl Iterator<Item = usize> + use<'a> {
-        let Self { shape: SequenceShape { steps, batch }, layout, lengths, .. } = self;
-        let place = move |step: usize, rank: usize| {
-            let sequence = lengths.map_or(rank, |lengths| lengths.order()[rank]);
-            match layout {
-                SequenceLayout::TimeMajor => step * batch + sequence,
-                SequenceLayout::BatchMajor => sequence * steps + step,
-            }
-        };
-        let active = move |step| lengths.map_or(batch, |lengths| lengths.active(step));
-        (0..steps).flat_map(move |step| (0..active(step)).map(move |rank| place(step, rank)))
     }
 }
 
@@ -298,7 +240,7 @@ impl<L: Layer> Stack<L> {
                 let (tape, own_y) = &mut halves[half];
                 let mut sorted = States::sort(batch, index * count + half, self.sizes(0), &state, own_state);
                 layer.forward_pass(Forward {
-                    walk: walk(batch, direction),
+                    walk: batch.walk(direction),
                     x: input,
                     weights: &weights.layers[index * count + half],
                     state: sorted.slices(),
@@ -408,7 +350,7 @@ impl<L: Layer> Stack<L> {
                     _ => Some(&mut below[..rows * layer.sizes().inputs]),
                 };
                 layer.backward_pass(Backward {
-                    walk: walk(batch, direction),
+                    walk: batch.walk(direction),
                     values: SequenceValues {
                         x: inputs_of_layer,
                         y: &own_y[..rows * outputs],
@@ -572,7 +514,7 @@ impl<L: Layer> Stack<L> {
         };
         let stream = Philox { key, counter: counter.wrapping_add((self.layers + index) as u64) };
         let mask = StepMask { p: self.variational.input, stream };
-        mask.apply_to_steps(walk(batch, Direction::Forward), self.sizes(index).inputs, rows);
+        mask.apply_to_steps(batch.walk(Direction::Forward), self.sizes(index).inputs, rows);
     }
 
     /// The mask of the outputs of a layer and direction on their way to the next step.
@@ -690,10 +632,6 @@ struct Part<'a, T> {
     halves: [(&'a mut [T], &'a mut [T]); 2],
     /// The input of the layer above, where it is not the output of a single half.
     joined: &'a mut [T],
-}
-
-pub(super) fn walk<'a>(batch: SequenceBatch<'a>, direction: Direction) -> Walk<'a> {
-    Walk { shape: batch.shape, direction, starts: batch.lengths.map(Lengths::starts) }
 }
 
 /// The weights of a [`Stack`], packed; made once after each update.

@@ -68,7 +68,8 @@ impl<'a, T: Element> Tile<'a, T> {
         isa.prefetch(self.start.wrapping_add(row.wrapping_mul(self.stride)).wrapping_add(col));
     }
 
-    /// Rows of which a walk that takes `together` at a time asks for the last: about [`AHEAD_BYTES`] on, at least the next ones.
+    /// How many rows on a walk that takes `together` rows at a time asks for memory: about [`AHEAD_BYTES`], and at least those that
+    /// it takes next.
     #[inline(always)]
     fn rows_ahead(&self, together: usize) -> usize {
         (AHEAD_BYTES / (self.stride.max(1) * size_of::<T>())).max(together)

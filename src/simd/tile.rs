@@ -57,11 +57,14 @@ impl<'a, T> MatrixMut<'a, T> {
     #[inline(always)]
     pub(super) fn rows_from<const COUNT: usize>(&mut self, row: usize) -> [&mut [T]; COUNT] {
         assert!(COUNT <= self.rows && row <= self.rows - COUNT && self.cols <= self.stride);
-        core::array::from_fn(|r| {
-            let start = self.start.wrapping_add((row + r) * self.stride);
-            // SAFETY: as in `row`; the rows do not overlap, as none is longer than the way to the next.
-            unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
-        })
+        core::array::from_fn(
+            #[inline(always)]
+            |r| {
+                let start = self.start.wrapping_add((row + r) * self.stride);
+                // SAFETY: as in `row`; the rows do not overlap, as none is longer than the way to the next.
+                unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
+            },
+        )
     }
 
     /// The first element, and the elements from a row to the next.
