@@ -8,7 +8,7 @@ use super::gradients::Buffers;
 use super::layer::{Backward, Forward, Layer, check_state, state_widths};
 use super::packed::{PackedRecurrent, RecurrentWeights, check_weights, scratch_len};
 use super::rows::{Columns, States, collect, rows, spread};
-use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes, Walk};
+use super::sequence::{Direction, RecurrentGradients, SequenceShape, SequenceValues, Sizes};
 use super::zoneout::{Keep, Rate, Zoneout};
 use crate::random::Philox;
 use crate::regularize::{Dropout, MaskShape};

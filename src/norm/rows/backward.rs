@@ -95,10 +95,10 @@ impl<T: Element, R: Rule> Kernel for Backward<'_, T, R> {
                 #[inline(always)]
                 |at: usize| Measured { mean: mean.map_or(0.0, |mean| mean[row + at]), rstd: rstd[row + at] },
             );
-            match together {
-                1 => rows.run::<I, 1>(isa, measured),
-                2 => rows.run::<I, 2>(isa, measured),
-                _ => rows.run::<I, TOGETHER>(isa, measured),
+            if together == 1 {
+                rows.run::<I, 1>(isa, measured);
+            } else {
+                rows.run::<I, TOGETHER>(isa, measured);
             }
             row += together;
         }
@@ -210,20 +210,13 @@ pub(crate) fn row_sums<I: Isa, T: Element, R: Rule>(
     )
 }
 
-/// Rows whose terms for γ and β are added before the sums of columns are read and written: of `f32`, which is widened then, as
-/// many as stay in the first-level cache with those; [`TOGETHER`] where not even one row does.
-///
-/// Of 4096 columns four rows take 0.7 of the time of one. Of 256 four rows of `f32` take 0.93, of `f64` 1.2; of 768 two of
-/// `f32` take 0.92, four 1.06.
+/// Rows whose terms for γ and β are added before the sums of columns are read and written: [`TOGETHER`] of `f32`, which is widened
+/// then, where those stay in half of the first-level cache, and of both where not even one row stays in it; else one.
 fn rows_together<T>(cols: usize) -> usize {
     const CACHE: usize = 40 * 1024;
     let taken = |rows: usize| cols.saturating_mul((3 * rows + 1) * size_of::<T>() + 2 * size_of::<f64>());
     let is_widened = size_of::<T>() < size_of::<f64>();
-    match [TOGETHER, 2].into_iter().find(|&rows| is_widened && taken(rows) <= CACHE) {
-        Some(rows) => rows,
-        None if taken(1) <= CACHE => 1,
-        None => TOGETHER,
-    }
+    if is_widened && taken(TOGETHER) <= CACHE / 2 || taken(1) > CACHE { TOGETHER } else { 1 }
 }
 
 /// Rows with the same parameters, and where their elements are added to the sums of their columns.
@@ -243,11 +236,11 @@ impl<T: Element, R: Rule> Together<'_, T, R> {
         let (lanes, cols) = (T::Vector::<I>::LANES, self.x.len() / ROWS);
         let nothing = RowGradient { hat: Hat::new(measured(0)), slope: T::zero(), constant: T::zero() };
         let mut of_row = [nothing; ROWS];
-        for (row, of_row) in of_row.iter_mut().enumerate() {
+        for row in 0..ROWS {
             let (here, measured) = (row * cols..(row + 1) * cols, measured(row));
             let (x, dy) = (&self.x[here.clone()], &self.dy[here]);
             let sums = row_sums::<I, T, R>(isa, x, dy, self.gamma, Hat::new(measured));
-            *of_row = RowGradient::new::<R>(measured, sums, cols);
+            of_row[row] = RowGradient::new::<R>(measured, sums, cols);
         }
         let ahead = ahead(self.x.len());
         let mut at = 0;
@@ -258,12 +251,12 @@ impl<T: Element, R: Rule> Together<'_, T, R> {
                 isa.prefetch(self.dy.as_ptr().wrapping_add(next));
                 isa.prefetch(self.dx.as_ptr().wrapping_add(next));
             }
-            self.strip::<I, ROWS>(isa, &of_row, at, lanes, simd::load::<I, T>, T::Vector::<I>::store_into);
+            self.strip::<I, ROWS>(isa, of_row, at, lanes, simd::load::<I, T>, T::Vector::<I>::store_into);
             at += lanes;
         }
         if at < cols {
             let (take, put) = (simd::load_partial::<I, T>, T::Vector::<I>::store_partial_into);
-            self.strip::<I, ROWS>(isa, &of_row, at, cols - at, take, put);
+            self.strip::<I, ROWS>(isa, of_row, at, cols - at, take, put);
         }
     }
 
@@ -272,7 +265,7 @@ impl<T: Element, R: Rule> Together<'_, T, R> {
     fn strip<I: Isa, const ROWS: usize>(
         &mut self,
         isa: I,
-        of_row: &[RowGradient<T>; ROWS],
+        of_row: [RowGradient<T>; ROWS],
         at: usize,
         count: usize,
         take: impl Fn(I, &[T]) -> T::Vector<I>,
@@ -284,7 +277,7 @@ impl<T: Element, R: Rule> Together<'_, T, R> {
             |gamma| take(isa, &gamma[at..at + count]),
         );
         let mut sums = [simd::splat(isa, T::zero()); 2];
-        for (row, of_row) in of_row.iter().enumerate() {
+        for (row, of_row) in of_row.into_iter().enumerate() {
             let here = row * cols + at..row * cols + at + count;
             let (x, dy) = (take(isa, &self.x[here.clone()]), take(isa, &self.dy[here.clone()]));
             let hat = R::hat(x, of_row.hat);
