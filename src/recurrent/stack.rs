@@ -55,9 +55,9 @@ pub struct VariationalDropout {
 ///
 /// Weights, gradients and states lie as PyTorch numbers them: layer by layer, and in each the forward half first.
 ///
-/// With [`Lengths`], a sequence ends with its own last step: there the backward half begins, and the final state is what it
-/// is there. Padding costs nothing: it is never read, whatever its bits; the output there is 0, and so is its gradient.
-/// Each sequence has the bits that it has alone.
+/// With [`Lengths`](super::Lengths), a sequence ends with its own last step: there the backward half begins, and the final
+/// state is what it is there. Padding costs nothing: it is never read, whatever its bits; the output there is 0, and so is
+/// its gradient. Each sequence has the bits that it has alone.
 ///
 /// # Examples
 /// ```
