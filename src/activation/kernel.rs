@@ -340,14 +340,11 @@ struct Gelu;
 impl<T: Element> Curve<T> for Gelu {
     #[inline(always)]
     fn value<V: Vector<Elem = T>>(self, x: V) -> V {
-        let x = gate_from_below(x);
-        x * x.normal().0
+        x.gelu()
     }
     #[inline(always)]
     fn gradient<V: Vector<Elem = T>>(self, x: V, dy: V) -> V {
-        let x = gate(x);
-        let (cdf, pdf) = x.normal();
-        dy * x.mul_add(pdf, cdf)
+        dy * x.gelu_gradient()
     }
 }
 

@@ -8,7 +8,7 @@ mod erf;
 mod exp;
 mod ln;
 
-pub(crate) use erf::{erf, erfc, normal};
+pub(crate) use erf::{erf, erfc, gelu, gelu_gradient, normal};
 pub(crate) use exp::{exp, expm1, sigmoid, tanh};
 pub(crate) use ln::{ln, ln_1p, log_sigmoid, softplus};
 

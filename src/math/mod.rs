@@ -25,6 +25,8 @@ pub trait Math: Sized {
     fn log_sigmoid<V: Vector<Elem = Self>>(x: V) -> V;
     fn erf<V: Vector<Elem = Self>>(x: V) -> V;
     fn erfc<V: Vector<Elem = Self>>(x: V) -> V;
+    fn gelu<V: Vector<Elem = Self>>(x: V) -> V;
+    fn gelu_gradient<V: Vector<Elem = Self>>(x: V) -> V;
     fn normal<V: Vector<Elem = Self>>(x: V) -> (V, V);
 }
 
@@ -80,6 +82,16 @@ pub(crate) trait Elementary: Vector {
     fn erfc(self) -> Self {
         <Self::Elem as Math>::erfc(self)
     }
+    /// x·Φ(x), relatively accurate in its tail; −0 at −∞.
+    #[inline(always)]
+    fn gelu(self) -> Self {
+        <Self::Elem as Math>::gelu(self)
+    }
+    /// Φ(x) + x·φ(x), the derivative of x·Φ(x).
+    #[inline(always)]
+    fn gelu_gradient(self) -> Self {
+        <Self::Elem as Math>::gelu_gradient(self)
+    }
     /// (Φ(x), φ(x)): the normal distribution function, relatively accurate in its tail, and its density.
     #[inline(always)]
     fn normal(self) -> (Self, Self) {
@@ -106,8 +118,8 @@ macro_rules! math {
         }
     };
 }
-math!(f32: exp expm1 ln ln_1p tanh sigmoid softplus log_sigmoid erf erfc);
-math!(f64: exp expm1 ln ln_1p tanh sigmoid softplus log_sigmoid erf erfc);
+math!(f32: exp expm1 ln ln_1p tanh sigmoid softplus log_sigmoid erf erfc gelu gelu_gradient);
+math!(f64: exp expm1 ln ln_1p tanh sigmoid softplus log_sigmoid erf erfc gelu gelu_gradient);
 
 /// A function of one variable.
 #[derive(Clone, Copy, Debug)]

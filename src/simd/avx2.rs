@@ -370,6 +370,16 @@ impl Vector for F32x16 {
         let high = Self::from_bits(Self::integers(!0xfff));
         both!(Self: _mm256_and_ps(self, high))
     }
+    #[inline(always)]
+    fn entry_of_octave(self, table: &[f32; 8]) -> Self {
+        // SAFETY: the table has the eight elements.
+        let table = unsafe { _mm256_loadu_ps(table.as_ptr()) };
+        let exponent = both!(Integers: _mm256_srli_epi32::<23>(self.to_bits()));
+        Self(
+            cpu!(_mm256_permutevar8x32_ps(table, exponent.0)),
+            cpu!(_mm256_permutevar8x32_ps(table, exponent.1)),
+        )
+    }
 
     #[inline(always)]
     unsafe fn load(_isa: Avx2, from: *const f32) -> Self {

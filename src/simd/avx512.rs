@@ -240,6 +240,15 @@ impl Vector for F32x16 {
         let high = cpu!(_mm512_castsi512_ps(cpu!(_mm512_set1_epi32(!0xfff))));
         Self(cpu!(_mm512_and_ps(self.0, high)))
     }
+    #[inline(always)]
+    fn entry_of_octave(self, table: &[f32; 8]) -> Self {
+        // SAFETY: the table has the eight elements.
+        let table = unsafe { _mm256_loadu_ps(table.as_ptr()) };
+        // Twice in a register, since the instruction takes four bits.
+        let table = cpu!(_mm512_broadcast_f32x8(table));
+        let exponent = cpu!(_mm512_srli_epi32::<23>(cpu!(_mm512_castps_si512(self.0))));
+        Self(cpu!(_mm512_permutexvar_ps(exponent, table)))
+    }
 
     #[inline(always)]
     unsafe fn load(_isa: Avx512, from: *const f32) -> Self {

@@ -165,6 +165,20 @@ pub trait Vector:
     fn split_exponent(self) -> (Self, Self);
     /// Clears the low half of the mantissa (12 bits of `f32`, 27 of `f64`), so that products of two such are exact.
     fn clear_low(self) -> Self;
+    /// The entry of `table` whose number is the lowest three bits of the biased exponent, for normal lanes: of eight octaves in a
+    /// row, each has its own.
+    #[inline(always)]
+    fn entry_of_octave(self, table: &[Self::Elem; 8]) -> Self {
+        let mut lanes = [<Self::Elem as num_traits::Zero>::zero(); MAX_LANES];
+        // SAFETY: `lanes` has room for the lanes of every vector type.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        for lane in &mut lanes[..Self::LANES] {
+            // The lowest three bits of the bias of `f32` are those of `f64`.
+            *lane = table[(lane.to_f64().to_bits() >> 52) as usize % 8];
+        }
+        // SAFETY: as above.
+        unsafe { Self::load(self.isa(), lanes.as_ptr()) }
+    }
 
     /// Reads [`LANES`](Vector::LANES) elements.
     ///

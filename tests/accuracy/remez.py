@@ -79,25 +79,24 @@ def rounded_to(value, bits):
         return +mpf(value)
 
 
-def minimax(f, interval, powers, weight=lambda x: 1, bits=53, fixed=None, density=30, split=False):
+def minimax(f, interval, powers, weight=lambda x: 1, bits=53, density=30):
     """Rounded coefficients of Σ c·xᵏ ≈ f on the interval and the largest |weight·error|.
 
-    `fixed` maps powers to coefficients that are given; `bits` is 24, 53, or None for no rounding.
-    With `split` the first one has twice the bits.
+    `bits` is 24, 53, or None for no rounding.
     """
     low, high = mpf(interval[0]), mpf(interval[1])
     points = density * (len(powers) + 2)
     grid = [(low + high) / 2 - (high - low) / 2 * mpmath.cos(mpmath.pi * (i + mpf(1) / 2) / points) for i in range(points)]
     table = []
     for x in grid:
-        y = f(x) - sum(mpf(c) * x**k for k, c in (fixed or {}).items())
+        y = f(x)
         table.append((x, y, abs(weight(x))))
     powers, done = list(powers), []
     coefficients, error = solve(table, powers)
     if bits is None:
         return coefficients, error
     while powers:
-        c = rounded_to(coefficients[0], 2 * bits if split and not done else bits)
+        c = rounded_to(coefficients[0], bits)
         done.append(c)
         table = [(x, y - c * x ** powers[0], w) for x, y, w in table]
         powers.pop(0)
@@ -118,12 +117,10 @@ def literal(value, bits):
     return f"{whole}.{fraction}" + (f"e{int(exponent)}" if exponent else "")
 
 
-def emit(name, bits, coefficients, error, split=False):
+def emit(name, bits, coefficients, error):
     print(f"/// Weighted error 2^{float(mpmath.log(error, 2)):.1f}.")
     print(f"const {name}: [f{'32' if bits == 24 else '64'}; {len(coefficients)}] =")
     print("    [" + ", ".join(literal(rounded_to(c, bits), bits) for c in coefficients) + "];")
-    if split:
-        print(f"/// What the first coefficient lacks: {literal(coefficients[0] - rounded_to(coefficients[0], bits), bits)}")
     sys.stdout.flush()
 
 
@@ -142,16 +139,17 @@ def normal_tail(a):
     return mpmath.erfc(a / mpmath.sqrt(2)) / 2 * mpmath.exp(a * a / 2)
 
 
-def of_quotient(f, k):
-    """f(a) for a of q = (a − k)/(a + k)"""
-    return lambda q: f(k * (1 + q) / (1 - q))
+def erfc_tail(a):
+    """e^(a²) · erfc(a)"""
+    return mpmath.erfc(a) * mpmath.exp(a * a)
 
 
-def quotient(a, k):
-    return (a - k) / (a + k)
+def gelu_gradient(a):
+    """e^(a²/2) · (Φ(−a) − a·φ(a))"""
+    return normal_tail(a) - a / mpmath.sqrt(2 * mpmath.pi)
 
 
-# name: (f, interval, powers, weight[, whether the first coefficient is in two parts]); the weight "relative" is 1/f.
+# name: (f, interval, powers, weight); the weight "relative" is 1/f.
 F32 = {
     "EXP": (lambda r: (mpmath.expm1(r) - r) / r**2, (-HALF_LN_2, HALF_LN_2), range(5), lambda r: r**2 / mpmath.exp(r)),
     "POWER": (lambda f: mpf(2) ** f, (-0.5, 0.5), range(7), "relative"),
@@ -185,33 +183,55 @@ F32 = {
         range(14),
         lambda t: 1,
     ),
-    "ERFC_TAIL": (
-        of_quotient(lambda a: (a + 2) * mpmath.erfc(a) * mpmath.exp(a * a), 2),
-        (-1, quotient(mpf("10.25"), 2)),
-        range(11),
-        "relative",
-        True,
-    ),
-    "NORMAL_TAIL": (
-        of_quotient(lambda a: (a + 4) * normal_tail(a), 4),
-        (-1, quotient(mpf("14.5"), 4)),
-        range(10),
-        "relative",
-        True,
-    ),
 }
+
+
+# src/math/f32/pieces.rs: eight polynomials of degree 7 each. name: (f, end, rate, the magnitude that errors are relative to at least).
+PIECES = {
+    "ERFC": (erfc_tail, mpf("10.25"), 1, 0),
+    "NORMAL": (normal_tail, mpf("14.5"), mpf("0.5"), 0),
+    "GELU_GRADIENT": (gelu_gradient, mpf("14.5"), mpf("0.5"), mpf("0.1")),
+}
+# OCTAVES of src/math/f32/erf.rs.
+OCTAVES = mpf("2.5"), mpf("4.84")
+DEGREE = 7
+
+
+def piece(f, low, high, floor):
+    """A center about the middle whose f(center) is nearly a number of 24 bits, the coefficients about it, and the error."""
+    middle, width = (low + high) / 2, high - low
+    centers = [rounded_to(middle + width * mpf(step) / 4096, 13) for step in range(-60, 61)]
+    center = min(centers, key=lambda c: abs(rounded_to(f(c), 24) / f(c) - 1))
+    # Neighbours overlap, for a level without FMA rounds the octave in another way.
+    slack = width / 2**18
+    interval = max(low - slack, 0) - center, high + slack - center
+    weight = lambda t: 1 / max(abs(f(center + t)), floor)
+    return center, *minimax(lambda t: f(center + t), interval, range(DEGREE + 1), weight, 24, density=12)
+
+
+def emit_pieces(name, f, end, rate, floor):
+    knots = [mpmath.sqrt((mpf(2) ** (i + 1) - OCTAVES[0]) / (OCTAVES[1] * rate)) for i in range(1, 8)]
+    pieces = [piece(f, low, high, floor) for low, high in zip([mpf(0)] + knots, knots + [end])]
+    row = lambda values: "[" + ", ".join(literal(value, 24) for value in values) + "]"
+    print(f"/// Weighted error 2^{float(mpmath.log(max(error for *_, error in pieces), 2)):.1f}.")
+    print(f"const {name}: Pieces = Pieces {{\n    centers: {row(center for center, *_ in pieces)},\n    coefficients: [")
+    for k in range(DEGREE + 1):
+        print(f"        {row(coefficients[k] for _, coefficients, _ in pieces)},")
+    print("    ],\n};", flush=True)
 
 
 def main():
     names = sys.argv[1:]
+    for name, of in PIECES.items():
+        if not names or name in names:
+            emit_pieces(name, *of)
     for bits, polynomials in ((24, F32),):
-        for name, (f, interval, powers, weight, *split) in polynomials.items():
+        for name, (f, interval, powers, weight) in polynomials.items():
             if names and name not in names:
                 continue
             if weight == "relative":
                 weight = lambda x, f=f: 1 / f(x)
-            split = bool(split)
-            emit(name, bits, *minimax(f, interval, powers, weight, bits, split=split), split)
+            emit(name, bits, *minimax(f, interval, powers, weight, bits))
 
 
 if __name__ == "__main__":

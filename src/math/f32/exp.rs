@@ -20,9 +20,9 @@ pub(super) const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_28, 0.00
 const WHOLE: f32 = 12_582_912.0;
 
 /// What lifts an exponent of [−152, 60] into that of a normal number.
-const LIFT_EXPONENT: f32 = 64.0;
+pub(super) const LIFT_EXPONENT: f32 = 64.0;
 /// 2^−64: undoes the lift, rounding once where the result is subnormal.
-const UNLIFT: f32 = 5.421_011e-20;
+pub(super) const UNLIFT: f32 = 5.421_011e-20;
 
 /// 2^(n + 64), a normal number for n in [−152, 60].
 #[inline(always)]

@@ -201,3 +201,18 @@ pub(crate) fn normal<V: Vector<Elem = f64>>(x: V) -> (V, V) {
     let density = product((e, e_low), (x.splat(DENSITY_AT_0[0]), x.splat(DENSITY_AT_0[1]))).ldexp(n);
     (x.gt(x.splat(0.0)).select(x.splat(1.0) - tail, tail), density)
 }
+
+/// x·Φ(x), relatively accurate down to the subnormals; −0 at −∞.
+#[inline(always)]
+pub(crate) fn gelu<V: Vector<Elem = f64>>(x: V) -> V {
+    let x = x.splat(-NORMAL_UNDERFLOW).max(x);
+    x * normal(x).0
+}
+
+/// The derivative of [`gelu`], Φ(x) + x·φ(x).
+#[inline(always)]
+pub(crate) fn gelu_gradient<V: Vector<Elem = f64>>(x: V) -> V {
+    let x = x.clamp(x.splat(-NORMAL_UNDERFLOW), x.splat(NORMAL_UNDERFLOW));
+    let (cdf, pdf) = normal(x);
+    x.mul_add(pdf, cdf)
+}
