@@ -590,11 +590,12 @@ pub(crate) fn fold_apart_f64<I: Isa, T: Element>(
             #[inline(always)]
             |k: usize| {
                 isa.prefetch(apart.as_ptr().wrapping_add(k * part + ahead));
-                let place = &apart[k * part + at..][..APART_STEP];
+                let place = apart.as_ptr().wrapping_add(k * part + at);
                 if asks_for_all {
-                    isa.prefetch_far(place.as_ptr().wrapping_add(APART_BLOCK));
+                    isa.prefetch_far(place.wrapping_add(APART_BLOCK));
                 }
-                place
+                // SAFETY: `part` is a multiple of the step, so a whole one is left of the place, which is in `apart`.
+                unsafe { core::slice::from_raw_parts(place, APART_STEP) }
             },
         );
         for k in (0..PLACES).step_by(2) {
@@ -640,11 +641,15 @@ fn map_apart<I: Isa, T: Element>(isa: I, x: &mut [T], f: impl Fn(T::Vector<I>) -
     for block in x.chunks_mut(APART_BLOCK) {
         let part = block.len() / (PLACES * lanes) * lanes;
         let (apart, rest) = block.split_at_mut(PLACES * part);
+        let start = apart.as_mut_ptr();
         for at in (0..part).step_by(lanes) {
             for k in 0..PLACES {
-                let place = &mut apart[k * part + at..][..lanes];
-                isa.prefetch(place.as_ptr().wrapping_byte_add(APART_AHEAD_BYTES));
-                f(load(isa, place)).store_into(place);
+                let place = start.wrapping_add(k * part + at);
+                isa.prefetch(place.wrapping_byte_add(APART_AHEAD_BYTES));
+                // SAFETY: `part` is a multiple of the lanes, so a whole vector is left of the place, which is in `apart`.
+                let x = unsafe { Vector::load(isa, place) };
+                // SAFETY: as above.
+                unsafe { f(x).store(place) };
             }
         }
         map(isa, InOut::in_place(rest), &f);
