@@ -2,7 +2,7 @@
 //!
 //! The tails are e^(−rate·a²)·M(a): no bit of a² is lost, and M, which is smooth, is a polynomial in each of eight [`Pieces`]. One
 //! rational function (Shepherd & Laframboise, *Chebyshev approximation of (1 + 2x)exp(x²)erfc x*, 1981) has no tables, but a division
-//! whose roundings must be undone: twice the time.
+//! whose roundings must be undone: GELU took 1.7 to 2 times as long.
 
 use core::f32::consts::LOG2_E;
 
@@ -180,7 +180,7 @@ pub(crate) fn normal<V: Vector<Elem = f32>>(x: V) -> (V, V) {
 
 /// x·Φ(x) = max(x, 0) − |x|·Φ(−|x|), relatively accurate down to the subnormals; −0 at −∞.
 ///
-/// At most 2.3 ULP.
+/// At most 1.95 ULP over every 4099th input.
 #[inline(always)]
 pub(crate) fn gelu<V: Vector<Elem = f32>>(x: V) -> V {
     let magnitude = x.splat(NORMAL_END).min(x.abs());

@@ -1,4 +1,4 @@
-//! Functions in eight pieces: no division, and half the operations of one formula for all.
+//! Functions in eight pieces: no division, and fewer operations than one formula for all.
 //!
 //! A register holds one coefficient of every piece, and one instruction gives each lane the coefficient of its own.
 
