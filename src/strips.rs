@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::parallel::PARALLEL_BLOCK;
-use crate::simd::{STRIP, STRIP_RUNS, Tile};
+use crate::simd::{STRIP, STRIP_RUNS, Store, Tile};
 use crate::{ChannelShape, Element};
 
 /// Elements of a tile on which several loops work one after the other: 8 KiB of `f32`, so all of them stay in L1.
@@ -38,6 +38,11 @@ impl Strips {
     /// Whether a strip is larger than a second-level cache, so that the second pass over it reads memory again.
     pub(crate) fn outgrow_l2<T>(&self) -> bool {
         self.channels * self.shape.inner * self.shape.outer * size_of::<T>() > 1 << 20
+    }
+
+    /// The faster store for the outputs of a pass over so many tensors of this shape, inputs included.
+    pub(crate) fn store<T>(&self, tensors: usize) -> Store {
+        Store::for_pass::<T>(self.shape.outer * self.stride() * tensors)
     }
 
     /// Elements from a row to the next.

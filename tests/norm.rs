@@ -1,6 +1,9 @@
 //! Norms: every level against the references, the properties that define them, and fused against composed.
 
 mod common;
+mod norm {
+    mod streaming;
+}
 
 use common::{
     Guarded, assert_same_bits, channel_shapes, channels_of, each_level, each_pool, numbers, tolerance,

@@ -4,7 +4,7 @@
 
 use core::marker::PhantomData;
 
-use super::{FOLD_BLOCK, Isa, LINE, Mask, MatrixMut, StoreInto, Vector, load, load_partial, splat};
+use super::{FOLD_BLOCK, Isa, LINE, Mask, MatrixMut, Store, StoreInto, Vector, load, load_partial, splat};
 use crate::Element;
 
 /// Most channels of a strip whose channels lie side by side: 512 bytes of a row of `f32`, a prefetcher's worth.
@@ -95,6 +95,15 @@ impl<'a, T: Element> Tile<'a, T> {
             isa.prefetch(self.start.wrapping_add(row.wrapping_mul(self.stride)).wrapping_add(col));
             at += LINE / size_of::<T>();
         }
+    }
+
+    /// Whether its rows are whole vectors at multiples of 64 bytes, so that streaming stores can write them.
+    #[inline(always)]
+    fn is_aligned<I: Isa>(&self) -> bool {
+        let is_multiple = |bytes: usize| bytes % LINE == 0;
+        is_multiple(self.start.addr())
+            && is_multiple(self.stride * size_of::<T>())
+            && self.width % T::Vector::<I>::LANES == 0
     }
 
     /// Row `row`.
@@ -375,80 +384,127 @@ pub(crate) fn total_of_channel<I: Isa>(isa: I, inner: usize, sums: &Slots, chann
     load::<I, f64>(isa, &sums[channel * F64_LANES..]).sum()
 }
 
-/// `out = f(elements of N tiles, coefficients of the channel)`, of tiles as [`Fold`] takes them. They are asked for ahead where
+/// `outputs = f(elements of N tiles, coefficients of the channel)`, of tiles as [`Fold`] takes them. They are asked for ahead where
 /// they come `from_memory`: to ask for runs that are in cache would take up to 1.5 of the time.
+///
+/// Streaming stores need addresses that are multiples of 64: runs begin with what leads to one, rows of channels must be such.
 #[inline(always)]
-pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize>(
+pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize, const M: usize>(
     isa: I,
     inner: usize,
     (tiles, from_memory): ([Tile<'_, T>; N], [bool; N]),
     coefficients: [&[T; STRIP]; K],
-    mut out: MatrixMut<'_, T>,
-    f: impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
+    (mut outputs, store): ([MatrixMut<'_, T>; M], Store),
+    f: impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
 ) {
-    assert_eq!(tiles[0].width, out.cols());
-    let Tile { start, rows: count, width, stride, .. } = Tile::of(&out);
-    // To be asked for only: its rows are written meanwhile.
-    let written = Tile { start, rows: count, width, stride, borrow: PhantomData };
+    let written = outputs.each_ref().map(
+        #[inline(always)]
+        |out| {
+            let Tile { start, rows, width, stride, .. } = Tile::of(out);
+            // To be asked for only: its rows are written meanwhile.
+            Tile { start, rows, width, stride, borrow: PhantomData }
+        },
+    );
+    let Tile { rows: count, width, stride, .. } = written[0];
+    for n in 0..N {
+        assert_eq!((tiles[n].rows, tiles[n].width), (count, width));
+    }
+    for m in 0..M {
+        assert_eq!((written[m].rows, written[m].width), (count, width));
+    }
     // Rows with gaps are taken from the last on, which the sums have read last and which is in cache most likely: a
     // backward of 256x1024 takes 0.87 of the time. Without gaps memory is faster upwards: downwards would take 1.12.
+    let streams = store == Store::Streaming;
     let downwards = width < stride;
     if inner == 1 {
         let maps = MapColumns { tiles, from_memory, coefficients, written, downwards, f };
-        // Memory without gaps is fastest as one stream: at four places a backward of 32x64x56x56 would take 1.25.
-        let whole = if from_memory[0] && !downwards { 0 } else { count / ROWS * ROWS };
-        for at in (0..whole).step_by(ROWS) {
-            maps.rows::<I, ROWS>(isa, if downwards { count - ROWS - at } else { at }, &mut out);
+        if streams && written.iter().all(Tile::is_aligned::<I>) {
+            maps.run::<I, true>(isa, outputs);
+        } else {
+            maps.run::<I, false>(isa, outputs);
         }
-        for at in whole..count {
-            maps.rows::<I, 1>(isa, if downwards { count - 1 - at } else { at }, &mut out);
-        }
-        return;
-    }
-    for row in 0..count {
-        let row = if downwards { count - 1 - row } else { row };
-        let next = if downwards { row.wrapping_sub(1) } else { row + 1 };
-        let touch = super::inlined(
-            #[inline(always)]
-            |at: usize| {
-                if !is_long::<T>(inner) {
-                    return;
-                }
-                written.prefetch_along(isa, N, (row, next), at, T::Vector::<I>::LANES);
-                for n in 0..N {
-                    if from_memory[n] {
-                        tiles[n].prefetch_along(isa, N, (row, next), at, T::Vector::<I>::LANES);
+    } else {
+        for row in 0..count {
+            let row = if downwards { count - 1 - row } else { row };
+            let next = if downwards { row.wrapping_sub(1) } else { row + 1 };
+            let touch = super::inlined(
+                #[inline(always)]
+                |at: usize| {
+                    if !is_long::<T>(inner) {
+                        return;
                     }
-                }
-            },
-        );
-        map_runs(isa, inner, rows_from(&tiles, row), coefficients, out.row(row), (&f, touch));
+                    for m in 0..M {
+                        if !streams {
+                            written[m].prefetch_along(isa, N, (row, next), at, T::Vector::<I>::LANES);
+                        }
+                    }
+                    for n in 0..N {
+                        if from_memory[n] {
+                            tiles[n].prefetch_along(isa, N, (row, next), at, T::Vector::<I>::LANES);
+                        }
+                    }
+                },
+            );
+            let outputs = outputs.each_mut().map(
+                #[inline(always)]
+                |out| out.row(row),
+            );
+            map_runs(isa, inner, rows_from(&tiles, row), coefficients, (outputs, streams), (&f, touch));
+        }
+    }
+    if streams {
+        isa.fence();
     }
 }
 
 /// [`map_channels`] of channels side by side.
-struct MapColumns<'a, T, F, const N: usize, const K: usize> {
+struct MapColumns<'a, T, F, const N: usize, const K: usize, const M: usize> {
     tiles: [Tile<'a, T>; N],
     from_memory: [bool; N],
     coefficients: [&'a [T; STRIP]; K],
-    written: Tile<'a, T>,
+    written: [Tile<'a, T>; M],
     downwards: bool,
     f: F,
 }
 
-impl<T: Element, F, const N: usize, const K: usize> MapColumns<'_, T, F, N, K> {
+impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'_, T, F, N, K, M> {
+    /// All rows.
+    #[inline(always)]
+    fn run<I: Isa, const STREAMS: bool>(&self, isa: I, mut outputs: [MatrixMut<'_, T>; M])
+    where
+        F: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
+    {
+        let (count, downwards) = (self.written[0].rows, self.downwards);
+        // Memory without gaps is fastest as one stream: at four places a backward of 32x64x56x56 would take 1.25.
+        let whole = if self.from_memory[0] && !downwards { 0 } else { count / ROWS * ROWS };
+        for at in (0..whole).step_by(ROWS) {
+            let row = if downwards { count - ROWS - at } else { at };
+            self.rows::<I, ROWS, STREAMS>(isa, row, &mut outputs);
+        }
+        for at in whole..count {
+            let row = if downwards { count - 1 - at } else { at };
+            self.rows::<I, 1, STREAMS>(isa, row, &mut outputs);
+        }
+    }
+
     /// `COUNT` rows from `row` on, so that a channel's coefficients are read once for all of them.
     #[inline(always)]
-    fn rows<I: Isa, const COUNT: usize>(&self, isa: I, row: usize, out: &mut MatrixMut<'_, T>)
-    where
-        F: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
+    fn rows<I: Isa, const COUNT: usize, const STREAMS: bool>(
+        &self,
+        isa: I,
+        row: usize,
+        outputs: &mut [MatrixMut<'_, T>; M],
+    ) where
+        F: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
     {
         let Self { tiles, coefficients, written, .. } = self;
-        let (lanes, width, stride) = (T::Vector::<I>::LANES, written.width, written.stride);
-        let far = written.rows_ahead(ROWS);
+        let (lanes, width) = (T::Vector::<I>::LANES, written[0].width);
+        let far = written[0].rows_ahead(ROWS);
         let ahead = if self.downwards { row.wrapping_sub(far) } else { row + far };
-        let asked = written.start.wrapping_add(ahead.wrapping_mul(stride));
-        let out = out.rows_from::<COUNT>(row);
+        let outputs = outputs.each_mut().map(
+            #[inline(always)]
+            |out| out.rows_from::<COUNT>(row),
+        );
         let rows = rows_from::<T, N, COUNT>(tiles, row);
         for at in (0..width).step_by(lanes) {
             let mut of_channel = [splat(isa, T::zero()); K];
@@ -463,56 +519,119 @@ impl<T: Element, F, const N: usize, const K: usize> MapColumns<'_, T, F, N, K> {
                 }
             }
             for row in 0..COUNT {
-                isa.prefetch(asked.wrapping_add(row * stride + at));
-                map_at(isa, (rows[row], at..width.min(at + lanes)), of_channel, out[row], &self.f);
+                if !STREAMS {
+                    for m in 0..M {
+                        written[m].prefetch(isa, ahead.wrapping_add(row), at);
+                    }
+                }
+                map_at(
+                    isa,
+                    (rows[row], at..width.min(at + lanes)),
+                    of_channel,
+                    &self.f,
+                    #[inline(always)]
+                    |m, value, at| put(value, &mut outputs[m][row][at], STREAMS),
+                );
             }
         }
     }
 }
 
+/// Overwrites `to`, at most a vector; past the caches where it `streams`.
+///
+/// # Panics
+/// Where it streams, and `to` is not a whole vector or its address not a multiple of 64.
+#[inline(always)]
+fn put<V: Vector>(value: V, to: &mut [V::Elem], streams: bool) {
+    if streams {
+        assert!(to.len() == V::LANES && to.as_ptr().addr() % LINE == 0);
+        // SAFETY: there is room for a vector at such an address; `map_channels` ends with a fence.
+        unsafe { value.stream(to.as_mut_ptr()) };
+    } else if to.len() == V::LANES {
+        value.store_into(to);
+    } else {
+        value.store_partial_into(to);
+    }
+}
+
 /// [`map_channels`] of a row, channel after channel.
 #[inline(always)]
-fn map_runs<I: Isa, T: Element, const N: usize, const K: usize>(
+fn map_runs<I: Isa, T: Element, const N: usize, const K: usize, const M: usize>(
     isa: I,
     inner: usize,
     [rows]: [[&[T]; N]; 1],
     coefficients: [&[T; STRIP]; K],
-    out: &mut [T],
-    (f, touch): (&impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>, impl Fn(usize)),
+    (outputs, streams): ([&mut [T]; M], bool),
+    (f, touch): (&impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M], impl Fn(usize)),
 ) {
-    let (lanes, width) = (T::Vector::<I>::LANES, out.len());
+    let (lanes, width) = (T::Vector::<I>::LANES, outputs[0].len());
+    // Element-wise results do not depend on where a vector starts, so the outputs' addresses may be aligned.
+    let first = outputs[0].as_ptr();
+    let streams = streams && outputs.iter().all(|out| out.as_ptr().addr() % LINE == first.addr() % LINE);
     for channel in 0..width.div_ceil(inner) {
         let mut of_channel = [splat(isa, T::zero()); K];
         for k in 0..K {
             of_channel[k] = splat(isa, coefficients[k][channel]);
         }
         let (start, end) = (channel * inner, width.min((channel + 1) * inner));
-        for at in (start..end).step_by(lanes) {
-            touch(at);
-            map_at(isa, (rows, at..end.min(at + lanes)), of_channel, out, f);
+        let mut at = start;
+        let mut step = super::inlined(
+            #[inline(always)]
+            |at: core::ops::Range<usize>, streams: bool| {
+                touch(at.start);
+                map_at(
+                    isa,
+                    (rows, at),
+                    of_channel,
+                    f,
+                    #[inline(always)]
+                    |m, value, at| put(value, &mut outputs[m][at], streams),
+                );
+            },
+        );
+        if streams {
+            let head = first.wrapping_add(start).align_offset(LINE).min(end - start);
+            if head > 0 {
+                step(at..at + head, false);
+                at += head;
+            }
+            while at + lanes <= end {
+                step(at..at + lanes, true);
+                at += lanes;
+            }
+        }
+        while at < end {
+            step(at..end.min(at + lanes), false);
+            at += lanes;
         }
     }
 }
 
-/// [`map_channels`] of one vector, or of a part of one at the end.
+/// [`map_channels`] of one vector, or of a part of one at the end: `write(m, value, at)` takes what output `m` is to be.
 #[inline(always)]
-fn map_at<I: Isa, T: Element, const N: usize, const K: usize>(
+fn map_at<I: Isa, T: Element, const N: usize, const K: usize, const M: usize>(
     isa: I,
     (rows, at): ([&[T]; N], core::ops::Range<usize>),
     coefficients: [T::Vector<I>; K],
-    out: &mut [T],
-    f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> T::Vector<I>,
+    f: &impl Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
+    mut write: impl FnMut(usize, T::Vector<I>, core::ops::Range<usize>),
 ) {
     let mut x = [splat(isa, T::zero()); N];
     if at.len() == T::Vector::<I>::LANES {
         for n in 0..N {
             x[n] = load(isa, &rows[n][at.clone()]);
         }
-        f(x, coefficients).store_into(&mut out[at]);
+        let results = f(x, coefficients);
+        for m in 0..M {
+            write(m, results[m], at.clone());
+        }
     } else {
         for n in 0..N {
             x[n] = load_partial(isa, &rows[n][at.clone()]);
         }
-        f(x, coefficients).store_partial_into(&mut out[at]);
+        let results = f(x, coefficients);
+        for m in 0..M {
+            write(m, results[m], at.clone());
+        }
     }
 }

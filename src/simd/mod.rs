@@ -28,8 +28,9 @@ pub use level::Level;
 pub(crate) use level::{Active, dispatch};
 pub(crate) use products::{Products, Source, map_products, sum_products};
 pub(crate) use slices::{
-    APART_BLOCK, FOLD_BLOCK, InOut, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined, load,
-    load_partial, map, map_ahead, map_memory, map2, map3, max, max_abs, splat, update, widen, widen_partial,
+    APART_BLOCK, FOLD_BLOCK, InOut, Store, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined,
+    load, load_partial, map, map_ahead, map_memory, map2, map3, max, max_abs, splat, update, widen,
+    widen_partial,
 };
 pub(crate) use tile::{
     Ahead, Left, Lines, MatrixMut, Right, TALLEST, load_tile, multiply_tile, store_tile, transpose_block,

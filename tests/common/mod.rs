@@ -84,6 +84,16 @@ impl<T: Element> Guarded<T> {
         Self { data, offset: GUARD + offset }
     }
 
+    /// The same, `shift` elements after a multiple of 64 bytes.
+    pub(crate) fn aligned(len: usize, shift: usize) -> Self {
+        let mut data = Vec::<T>::with_capacity(2 * GUARD + 64 + shift + len);
+        // There is room, so the address stays.
+        let offset = GUARD + data.as_ptr().wrapping_add(GUARD).align_offset(64) + shift;
+        data.resize(offset + len + GUARD, Self::canary());
+        data[offset..][..len].fill(T::nan());
+        Self { data, offset }
+    }
+
     /// A buffer that holds `values`.
     pub(crate) fn of(values: &[T], offset: usize) -> Self {
         let mut guarded = Self::new(values.len(), offset);

@@ -8,7 +8,7 @@ use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
 use crate::activation::kernel::Rectifier;
 use crate::norm::Affine;
 use crate::parallel::{self, Offset, Split};
-use crate::simd::{self, Active, MatrixMut};
+use crate::simd::{self, Active, MatrixMut, Store};
 use crate::stats::Moments;
 use crate::stats::moments::moments_of_strip;
 use crate::strips::Strips;
@@ -152,11 +152,14 @@ impl<T: Element> Common<'_, T> {
             let (from_memory, x) = (self.strips.outgrow_l2::<T>(), tile(self.x));
             match epilogue.residual.map(tile) {
                 None => {
-                    let kernel = kernel::Normalize { inner, by, rectifier, from_memory, x, y };
+                    let store = self.strips.store::<T>(2);
+                    let kernel = kernel::Normalize { inner, by, rectifier, from_memory, x, y, store };
                     simd::dispatch(self.active, kernel);
                 }
                 Some(residual) => {
-                    let kernel = kernel::NormalizeAdd { inner, by, rectifier, from_memory, x, residual, y };
+                    let store = self.strips.store::<T>(3);
+                    let kernel =
+                        kernel::NormalizeAdd { inner, by, rectifier, from_memory, x, residual, y, store };
                     simd::dispatch(self.active, kernel);
                 }
             }
@@ -165,7 +168,8 @@ impl<T: Element> Common<'_, T> {
         each_tile(first, y, |place, mut y| {
             let x = self.tile(self.x, place, channels, [y.rows(), y.cols()]);
             let (rectifier, from_memory) = (Rectifier::Identity, self.strips.outgrow_l2::<T>());
-            let kernel = kernel::Normalize { inner, by, rectifier, from_memory, x, y: y.reborrow() };
+            let (normalized, store) = (y.reborrow(), Store::Cached);
+            let kernel = kernel::Normalize { inner, by, rectifier, from_memory, x, y: normalized, store };
             simd::dispatch(self.active, kernel);
             each_span(self.at(place, channels), self.strips.stride(), &mut y, |at, y| {
                 epilogue.apply(self.active, at, y);

@@ -2,7 +2,7 @@
 
 use crate::Element;
 use crate::activation::kernel::Rectifier;
-use crate::simd::{self, Isa, Kernel, MatrixMut, STRIP, Slots, Tile, Vector};
+use crate::simd::{self, Isa, Kernel, MatrixMut, STRIP, Slots, Store, Tile, Vector};
 
 /// What normalises a strip: `y = (x − shift)·scale + offset`, with the mean as a shift and what that lost, in offset.
 #[derive(Clone, Copy, Debug)]
@@ -45,21 +45,22 @@ pub(super) struct Normalize<'a, T> {
     pub(super) from_memory: bool,
     pub(super) x: Tile<'a, T>,
     pub(super) y: MatrixMut<'a, T>,
+    pub(super) store: Store,
 }
 
 impl<T: Element> Kernel for Normalize<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { inner, by, rectifier, from_memory, x, y } = self;
+        let Self { inner, by, rectifier, from_memory, x, y, store } = self;
         simd::map_channels(
             isa,
             inner,
             ([x], [from_memory]),
             by.coefficients(),
-            y,
+            ([y], store),
             #[inline(always)]
-            |[x], by| rectifier.value(normalized(x, by)),
+            |[x], by| [rectifier.value(normalized(x, by))],
         );
     }
 }
@@ -74,21 +75,22 @@ pub(super) struct NormalizeAdd<'a, T> {
     pub(super) x: Tile<'a, T>,
     pub(super) residual: Tile<'a, T>,
     pub(super) y: MatrixMut<'a, T>,
+    pub(super) store: Store,
 }
 
 impl<T: Element> Kernel for NormalizeAdd<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { inner, by, rectifier, from_memory, x, residual, y } = self;
+        let Self { inner, by, rectifier, from_memory, x, residual, y, store } = self;
         simd::map_channels(
             isa,
             inner,
             ([x, residual], [from_memory, true]),
             by.coefficients(),
-            y,
+            ([y], store),
             #[inline(always)]
-            |[x, residual], by| rectifier.value(normalized(x, by) + residual),
+            |[x, residual], by| [rectifier.value(normalized(x, by) + residual)],
         );
     }
 }
@@ -220,30 +222,67 @@ impl<T: Element> Differentiating<T> {
     }
 }
 
+/// What a backward writes of a tile.
+pub(super) struct Outputs<'a, T> {
+    pub(super) dx: MatrixMut<'a, T>,
+    /// The gradient of the residual, dz, where it is wanted.
+    pub(super) dz: Option<MatrixMut<'a, T>>,
+    pub(super) store: Store,
+}
+
+/// Writes dx, made of the tiles, dz and the coefficients by `f`, and dz; the first coefficients are those of the gate.
+#[inline(always)]
+fn write_gradients<I: Isa, T: Element, G: Gate<T, N>, const N: usize, const K: usize>(
+    isa: I,
+    Gated { inner, gate, from_memory, tiles, .. }: Gated<'_, T, G, N>,
+    coefficients: [&[T; STRIP]; K],
+    Outputs { dx, dz, store }: Outputs<'_, T>,
+    f: impl Fn(T::Vector<I>, T::Vector<I>, [T::Vector<I>; K]) -> T::Vector<I>,
+) {
+    let from = (tiles, [from_memory; N]);
+    let both = simd::inlined(
+        #[inline(always)]
+        |tiles: [T::Vector<I>; N], by: [T::Vector<I>; K]| {
+            let dz = gate.gradient(tiles, [by[0], by[1], by[2]]);
+            [f(tiles[0], dz, by), dz]
+        },
+    );
+    match dz {
+        Some(dz) => simd::map_channels(isa, inner, from, coefficients, ([dx, dz], store), both),
+        None => simd::map_channels(
+            isa,
+            inner,
+            from,
+            coefficients,
+            ([dx], store),
+            #[inline(always)]
+            |tiles, by| [both(tiles, by)[0]],
+        ),
+    }
+}
+
 /// `dx = dz·scale + (x − shift)·slope + offset`.
 pub(super) struct Differentiate<'a, T, G, const N: usize> {
     pub(super) gated: Gated<'a, T, G, N>,
     pub(super) differentiating: &'a Differentiating<T>,
-    pub(super) dx: MatrixMut<'a, T>,
+    pub(super) outputs: Outputs<'a, T>,
 }
 
 impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Differentiate<'_, T, G, N> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Gated { inner, by, gate, from_memory, tiles } = self.gated;
-        let [shift, scale, offset] = by.coefficients();
-        let [of_dz, slope, of_all] = self.differentiating.0.each_ref();
-        simd::map_channels(
+        let Self { gated, differentiating, outputs } = self;
+        let [shift, scale, offset] = gated.by.coefficients();
+        let [of_dz, slope, of_all] = differentiating.0.each_ref();
+        write_gradients(
             isa,
-            inner,
-            (tiles, [from_memory; N]),
+            gated,
             [shift, scale, offset, of_dz, slope, of_all],
-            self.dx,
+            outputs,
             #[inline(always)]
-            |tiles, [shift, scale, offset, of_dz, slope, of_all]| {
-                let dz = gate.gradient(tiles, [shift, scale, offset]);
-                dz.mul_add(of_dz, (tiles[0] - shift).mul_add(slope, of_all))
+            |x, dz, [shift, _, _, of_dz, slope, of_all]| {
+                dz.mul_add(of_dz, (x - shift).mul_add(slope, of_all))
             },
         );
     }
@@ -253,23 +292,22 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Differentiate<'_, T, 
 pub(super) struct Scale<'a, T, G, const N: usize> {
     pub(super) gated: Gated<'a, T, G, N>,
     pub(super) scale: &'a [T; STRIP],
-    pub(super) dx: MatrixMut<'a, T>,
+    pub(super) outputs: Outputs<'a, T>,
 }
 
 impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Scale<'_, T, G, N> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Gated { inner, by, gate, from_memory, tiles } = self.gated;
-        let [shift, scale, offset] = by.coefficients();
-        simd::map_channels(
+        let Self { gated, scale: of_dz, outputs } = self;
+        let [shift, scale, offset] = gated.by.coefficients();
+        write_gradients(
             isa,
-            inner,
-            (tiles, [from_memory; N]),
-            [shift, scale, offset, self.scale],
-            self.dx,
+            gated,
+            [shift, scale, offset, of_dz],
+            outputs,
             #[inline(always)]
-            |tiles, [shift, scale, offset, of_dz]| gate.gradient(tiles, [shift, scale, offset]) * of_dz,
+            |_, dz, [.., of_dz]| dz * of_dz,
         );
     }
 }
@@ -290,9 +328,9 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Gradient<'_, T, G, N>
             inner,
             (tiles, [true; N]),
             by.coefficients(),
-            self.dz,
+            ([self.dz], Store::Cached),
             #[inline(always)]
-            |tiles, by| gate.gradient(tiles, by),
+            |tiles, by| [gate.gradient(tiles, by)],
         );
     }
 }

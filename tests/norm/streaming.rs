@@ -1,0 +1,70 @@
+//! Batch norm of tensors so large that its outputs bypass the caches.
+
+use steadygrad::norm::Affine;
+use steadygrad::norm::batch_norm::{BackwardInputs, EpilogueBackward, FrozenStatistics, Gradients};
+use steadygrad::{Activation, BatchNorm, ChannelShape, Element, Epilogue};
+
+use crate::common::{Guarded, assert_same_bits, each_level};
+use crate::shape;
+
+/// `len` elements of a pattern whose length divides no row.
+fn pattern<T: Element>(len: usize, seed: usize) -> Vec<T> {
+    let values: Vec<T> =
+        (0..10_007_usize).map(|i| T::from_f64(((i * (seed + 7919)) % 2003) as f64 / 500.0 - 2.0)).collect();
+    values.iter().copied().cycle().take(len).collect()
+}
+
+/// Inference with residual and ReLU, and its backward, which work element by element: the whole has the bits of its rows, each
+/// of which goes through the caches.
+fn whole_is_its_rows<T: Element>(shape: ChannelShape) {
+    // Where streaming begins: x, residual and y are 48 MiB.
+    let elements = shape.elements().unwrap();
+    assert!(3 * elements * size_of::<T>() >= 48 << 20, "{shape:?} is too small");
+    let row = ChannelShape { outer: shape.outer.div_ceil(3), ..shape };
+    let step = row.elements().unwrap();
+    assert!(5 * step * size_of::<T>() < 48 << 20, "{row:?} is too large");
+
+    let (x, residual, dy) = (pattern::<T>(elements, 1), pattern::<T>(elements, 2), pattern::<T>(elements, 3));
+    let (mean, variance) = (pattern::<T>(shape.channels, 4), vec![T::from_f64(0.7); shape.channels]);
+    let statistics = FrozenStatistics { mean: &mean, variance: &variance };
+    let (norm, activation) = (BatchNorm::default(), Activation::Relu);
+    let run = |shape: ChannelShape, from: usize, y: &mut [T], dx: &mut [T], dz: &mut [T]| {
+        let part = from..from + y.len();
+        let (x, dy, residual) = (&x[part.clone()], &dy[part.clone()], &residual[part]);
+        let epilogue = Epilogue { residual: Some(residual), activation: Some(activation) };
+        norm.infer(shape, x, Affine::default(), epilogue, statistics, y).unwrap();
+        let epilogue = EpilogueBackward::FromOutput { activation, y };
+        let inputs = BackwardInputs { x, dy, affine: Affine::default(), epilogue };
+        let gradients = Gradients { input: Some(dx), residual: Some(dz), ..Gradients::default() };
+        norm.backward_frozen(shape, inputs, statistics, gradients).unwrap();
+    };
+    each_level(|level| {
+        let [mut y, mut dx, mut dz] = [(); 3].map(|()| vec![T::nan(); elements]);
+        for from in (0..elements).step_by(step) {
+            let to = elements.min(from + step);
+            let part = ChannelShape { outer: (to - from) / (shape.channels * shape.inner), ..shape };
+            run(part, from, &mut y[from..to], &mut dx[from..to], &mut dz[from..to]);
+        }
+        // All aligned, none alike, the gradients alike.
+        for shifts in [[0, 0, 0], [5, 2, 0], [1, 3, 3]] {
+            let [mut whole_y, mut whole_dx, mut whole_dz] =
+                shifts.map(|shift| Guarded::<T>::aligned(elements, shift));
+            run(shape, 0, whole_y.slice(), whole_dx.slice(), whole_dz.slice());
+            let context = || format!("{shape:?} at {level}, shifts {shifts:?}");
+            assert_same_bits(whole_y.checked(), &y, context);
+            assert_same_bits(whole_dx.checked(), &dx, context);
+            assert_same_bits(whole_dz.checked(), &dz, context);
+        }
+    });
+}
+
+#[test]
+fn batch_norm_streams_large_outputs_to_any_address() {
+    // Runs that begin and end anywhere; rows of whole vectors without gaps, in strips, and of parts of vectors.
+    for shape in [shape(6, 7, 110_003), shape(90_000, 48, 1), shape(30_000, 144, 1), shape(90_001, 50, 1)] {
+        whole_is_its_rows::<f32>(shape);
+    }
+    for shape in [shape(6, 7, 55_001), shape(90_000, 24, 1)] {
+        whole_is_its_rows::<f64>(shape);
+    }
+}
