@@ -221,6 +221,37 @@ pub(crate) fn reduce<S: Split, R: Send>(
     halve(data, block, parallel, &f, &merge)
 }
 
+/// As [`reduce`] with results too large to be passed around: `f` overwrites a default, `merge` adds the second result to the first.
+pub(crate) fn reduce_in_place<S: Split, R: Default + Send>(
+    data: S,
+    block: usize,
+    f: impl Fn(S, &mut R) + Sync,
+    merge: impl Fn(&mut R, &R) + Sync,
+) -> R {
+    struct Plan<'a, S, R> {
+        block: usize,
+        parallel: bool,
+        f: &'a (dyn Fn(S, &mut R) + Sync),
+        merge: &'a (dyn Fn(&mut R, &R) + Sync),
+    }
+    fn halve<S: Split, R: Default + Send>(data: S, result: &mut R, plan: &Plan<'_, S, R>) {
+        let Some(mid) = middle(data.len(), plan.block) else { return (plan.f)(data, result) };
+        let (first, second) = data.split_at(mid);
+        let mut other = R::default();
+        if plan.parallel {
+            join(|| halve(first, result, plan), || halve(second, &mut other, plan));
+        } else {
+            halve(first, result, plan);
+            halve(second, &mut other, plan);
+        }
+        (plan.merge)(result, &other);
+    }
+    let parallel = data.len() > block && threads() > 1;
+    let mut result = R::default();
+    halve(data, &mut result, &Plan { block, parallel, f: &f, merge: &merge });
+    result
+}
+
 /// As [`reduce`] with results of `width` numbers each, which `f` leaves in a slot of `slots` for each block: the merge
 /// of all is in the first.
 ///

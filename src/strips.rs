@@ -3,11 +3,14 @@
 use core::ops::Range;
 
 use crate::parallel::PARALLEL_BLOCK;
-use crate::simd::{STRIP, STRIP_RUNS, Store, Tile};
+use crate::simd::{STRIP, STRIP_IN_L2, STRIP_RUNS, Store, Tile};
 use crate::{ChannelShape, Element};
 
 /// Elements of a tile on which several loops work one after the other: 8 KiB of `f32`, so all of them stay in L1.
 pub(crate) const TILE: usize = 2048;
+
+/// Elements of `f32` that a second-level cache holds.
+const L2_ELEMENTS: usize = 1 << 18;
 
 /// A tensor of channels that is not empty, as rows of `channels · inner` elements, in strips of a few channels.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +23,13 @@ pub(crate) struct Strips {
 impl Strips {
     /// The cuts of a tensor with elements.
     pub(crate) fn new(shape: ChannelShape) -> Self {
-        let most = if shape.inner == 1 { STRIP } else { (TILE / shape.inner).clamp(1, STRIP_RUNS) };
+        let most = match shape.inner {
+            // Where it leaves L2 all the same, a wide one makes better use of what a row's page brings: with residual and ReLU,
+            // 32x256x14x14 takes 0.55 to 0.6 of the time of two strips.
+            1 if shape.outer * STRIP_IN_L2 > L2_ELEMENTS => STRIP,
+            1 => STRIP_IN_L2,
+            inner => (TILE / inner).clamp(1, STRIP_RUNS),
+        };
         Self { shape, channels: most.min(shape.channels) }
     }
 
@@ -37,7 +46,7 @@ impl Strips {
 
     /// Whether a strip is larger than a second-level cache, so that the second pass over it reads memory again.
     pub(crate) fn outgrow_l2<T>(&self) -> bool {
-        self.channels * self.shape.inner * self.shape.outer * size_of::<T>() > 1 << 20
+        self.channels * self.shape.inner * self.shape.outer * size_of::<T>() > L2_ELEMENTS * 4
     }
 
     /// The faster store for the outputs of a pass over so many tensors of this shape, inputs included.

@@ -23,7 +23,9 @@ use core::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::Element;
 
-pub(crate) use channels::{Fold, STRIP, STRIP_RUNS, Slots, Tile, fold_run, map_channels, total_of_channel};
+pub(crate) use channels::{
+    Fold, STRIP, STRIP_IN_L2, STRIP_RUNS, Slots, Tile, fold_run, map_channels, total_of_channel,
+};
 pub use level::Level;
 pub(crate) use level::{Active, dispatch};
 pub(crate) use products::{Products, Source, map_products, sum_products};

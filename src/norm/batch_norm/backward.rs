@@ -210,13 +210,19 @@ impl<T: Element> BackwardStrips<'_, T> {
 
         let depends = matches!(self.statistics, Statistics::Saved(_)) && part.dx.is_some();
         let wants_sums = part.dgamma.is_some() || part.dbeta.is_some() || part.sums.is_some() || depends;
-        let mut totals = [[0.0; STRIP]; 2];
         let is_late = part.dx.is_some() && self.writes_both();
         let dresidual = part.dresidual.as_mut().filter(|_| !is_late).map(MatrixMut::reborrow);
-        if wants_sums || dresidual.is_some() {
+        let Sums(totals) = if wants_sums || dresidual.is_some() {
             let rows = ResidualRows { rows: 0..strips.shape.outer, dresidual };
-            totals = parallel::reduce(rows, strips.rows(), |rows| strip.sums(rows, wants_sums), add);
-        }
+            parallel::reduce_in_place(
+                rows,
+                strips.rows(),
+                |rows, sums| strip.sums(rows, wants_sums, sums),
+                |sums: &mut Sums, other| sums.add(other, channels.end - channels.start),
+            )
+        } else {
+            Sums::default()
+        };
         let count = (strips.shape.outer * strips.shape.inner) as u64;
         let mut differentiating = Differentiating::new();
         for (at, channel) in channels.enumerate() {
@@ -248,12 +254,24 @@ impl<T: Element> BackwardStrips<'_, T> {
     }
 }
 
-/// Both sums, added.
-fn add(mut a: [Slots; 2], b: [Slots; 2]) -> [Slots; 2] {
-    for (a, b) in a.iter_mut().flatten().zip(b.iter().flatten()) {
-        *a += b;
+/// Σdz and Σdz·(x − mean) of each channel.
+struct Sums([Slots; 2]);
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self([[0.0; STRIP]; 2])
     }
-    a
+}
+
+impl Sums {
+    /// Adds the sums of other rows, of so many channels.
+    fn add(&mut self, other: &Self, channels: usize) {
+        for (sums, other) in self.0.iter_mut().zip(&other.0) {
+            for (sum, other) in sums[..channels].iter_mut().zip(other) {
+                *sum += other;
+            }
+        }
+    }
 }
 
 /// Rows of dx, with the gradient of the residual where that is wanted.
@@ -321,10 +339,15 @@ struct Strip<'a, T> {
 }
 
 impl<T: Element> Strip<'_, T> {
-    /// The two sums of each channel over some rows; writes the gradient of the residual.
-    fn sums(&self, ResidualRows { rows, dresidual }: ResidualRows<'_, T>, wants_sums: bool) -> [Slots; 2] {
+    /// The two sums of each channel over some rows, in place of zeros; writes the gradient of the residual.
+    fn sums(
+        &self,
+        ResidualRows { rows, dresidual }: ResidualRows<'_, T>,
+        wants_sums: bool,
+        Sums(sums): &mut Sums,
+    ) {
         let (common, inner) = (&self.task.common, self.task.common.strips.shape.inner);
-        let (mut sums, width) = ([[0.0; STRIP]; 2], (self.channels.end - self.channels.start) * inner);
+        let width = (self.channels.end - self.channels.start) * inner;
         let mut gradient = [T::zero(); TILE];
         let (first, height) = (rows.start, rows.end - rows.start);
         if let Some(dresidual) = dresidual {
@@ -332,12 +355,12 @@ impl<T: Element> Strip<'_, T> {
             each_tile(first, dresidual, |place, mut dz| {
                 self.gradient(place, dz.reborrow());
                 if wants_sums {
-                    self.sums_of(place, &dz, &mut sums);
+                    self.sums_of(place, &dz, sums);
                 }
             });
         } else if let (true, Some(gate)) = (wants_sums, self.task.gate) {
             let mean = &self.mean;
-            self.visit(gate, (first, 0), [height, width], GradientSumsOf { mean, sums: &mut sums });
+            self.visit(gate, (first, 0), [height, width], GradientSumsOf { mean, sums });
         } else if wants_sums {
             let tile_rows = (TILE / width).clamp(1, height);
             for row in (0..height).step_by(tile_rows) {
@@ -346,12 +369,12 @@ impl<T: Element> Strip<'_, T> {
                     let mut dz =
                         MatrixMut::new(&mut gradient[..size[0] * size[1]], size[0], size[1], size[1]);
                     self.gradient((first + row, col), dz.reborrow());
-                    self.sums_of((first + row, col), &dz, &mut sums);
+                    self.sums_of((first + row, col), &dz, sums);
                 }
             }
         }
         let channels = self.channels.end - self.channels.start;
-        simd::dispatch(common.active, kernel::Totals { inner, channels, sums: &sums })
+        simd::dispatch(common.active, kernel::Totals { inner, channels, sums });
     }
 
     /// Adds the sums of a tile whose dz has been computed.

@@ -179,24 +179,22 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for GradientSums<'_, T, G
     }
 }
 
-/// The two totals of each channel out of the sums of vectors.
+/// Replaces the sums of vectors by the two totals of each channel.
 pub(super) struct Totals<'a> {
     pub(super) inner: usize,
     pub(super) channels: usize,
-    pub(super) sums: &'a [Slots; 2],
+    pub(super) sums: &'a mut [Slots; 2],
 }
 
 impl Kernel for Totals<'_> {
-    type Output = [Slots; 2];
+    type Output = ();
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) -> [Slots; 2] {
-        let mut totals = [[0.0; STRIP]; 2];
-        for (totals, sums) in totals.iter_mut().zip(self.sums) {
+    fn run<I: Isa>(self, isa: I) {
+        for sums in self.sums {
             for channel in 0..self.channels {
-                totals[channel] = simd::total_of_channel(isa, self.inner, sums, channel);
+                sums[channel] = simd::total_of_channel(isa, self.inner, sums, channel);
             }
         }
-        totals
     }
 }
 

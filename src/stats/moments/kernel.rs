@@ -7,25 +7,33 @@ use crate::simd::{self, Isa, Kernel, STRIP, Slots, Tile, Vector};
 /// Moments of the channels of a strip, which have the same count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StripMoments {
+    channels: usize,
     count: u64,
-    mean: Slots,
-    m2: Slots,
+    /// Means and m2.
+    slots: [Slots; 2],
+}
+
+impl Default for StripMoments {
+    fn default() -> Self {
+        Self { channels: 0, count: 0, slots: [[0.0; STRIP]; 2] }
+    }
 }
 
 impl StripMoments {
     /// Moments of the strip's channel `channel`.
     pub(crate) fn channel(&self, channel: usize) -> Moments {
-        Moments { count: self.count, mean: self.mean[channel], m2: self.m2[channel] }
+        let [mean, m2] = &self.slots;
+        Moments { count: self.count, mean: mean[channel], m2: m2[channel] }
     }
 
-    /// Both together; neither has no values.
-    pub(super) fn merged(mut self, other: Self) -> Self {
+    /// Adds the moments of other rows; neither has none.
+    pub(super) fn merge(&mut self, other: &Self) {
         let weights = Weights::new(self.count, other.count);
-        for i in 0..STRIP {
-            weights.merge((&mut self.mean[i], &mut self.m2[i]), (other.mean[i], other.m2[i]));
+        let ([mean, m2], [other_mean, other_m2]) = (&mut self.slots, &other.slots);
+        for i in 0..self.channels {
+            weights.merge((&mut mean[i], &mut m2[i]), (other_mean[i], other_m2[i]));
         }
         self.count += other.count;
-        self
     }
 }
 
@@ -51,28 +59,28 @@ pub(crate) fn moments_of_sums(about: f64, [sum, squares]: [f64; 2], count: f64) 
     (about + sum / count, if squares < 0.0 { 0.0 } else { squares })
 }
 
-/// Moments of each channel of a tile that has elements.
+/// Moments of each channel of a tile that has elements, in place of a default.
 pub(super) struct OfTile<'a, T> {
     pub(super) inner: usize,
     pub(super) tile: Tile<'a, T>,
+    pub(super) moments: &'a mut StripMoments,
 }
 
 impl<T: Element> Kernel for OfTile<'_, T> {
-    type Output = StripMoments;
+    type Output = ();
     #[inline(always)]
-    fn run<I: Isa>(self, isa: I) -> StripMoments {
-        let Self { inner, tile } = self;
+    fn run<I: Isa>(self, isa: I) {
+        let Self { inner, tile, moments: StripMoments { channels, count, slots } } = self;
         let mut about = [0.0; STRIP];
         for (about, &first) in about.iter_mut().zip(tile.row(0).iter().step_by(inner)) {
             *about = about_first(first);
         }
-        let mut sums = [[0.0; STRIP]; 2];
         let fold = simd::Fold {
             inner,
             tiles: [tile],
             coefficients: [],
             about: &about,
-            sums: &mut sums,
+            sums: slots,
             prepare: simd::inlined(
                 #[inline(always)]
                 |x: [T::Vector<I>; 1], _: [T::Vector<I>; 0]| x,
@@ -80,14 +88,14 @@ impl<T: Element> Kernel for OfTile<'_, T> {
             f: add_deviation,
         };
         fold.run(isa);
-        let channels = tile.width().div_ceil(inner);
-        let each = tile.rows() * (tile.width() / channels);
-        let (count, mut mean, mut m2) = (each as f64, [0.0; STRIP], [0.0; STRIP]);
-        for channel in 0..channels {
-            let sum = simd::total_of_channel(isa, inner, &sums[0], channel);
-            let squares = simd::total_of_channel(isa, inner, &sums[1], channel);
-            (mean[channel], m2[channel]) = moments_of_sums(about[channel], [sum, squares], count);
+        *channels = tile.width().div_ceil(inner);
+        let each = tile.rows() * (tile.width() / *channels);
+        *count = each as u64;
+        let [mean, m2] = slots;
+        for channel in 0..*channels {
+            let sum = simd::total_of_channel(isa, inner, mean, channel);
+            let squares = simd::total_of_channel(isa, inner, m2, channel);
+            (mean[channel], m2[channel]) = moments_of_sums(about[channel], [sum, squares], each as f64);
         }
-        StripMoments { count: each as u64, mean, m2 }
     }
 }

@@ -186,8 +186,9 @@ fn moments_of_slice<T: Element>(x: &[T]) -> Moments {
         a
     };
     let of = |data: &[T]| {
-        let tile = Tile::new(data, 1, data.len(), data.len());
-        simd::dispatch(active, kernel::OfTile { inner: data.len(), tile }).channel(0)
+        let (tile, mut moments) = (Tile::new(data, 1, data.len(), data.len()), StripMoments::default());
+        simd::dispatch(active, kernel::OfTile { inner: data.len(), tile, moments: &mut moments });
+        moments.channel(0)
     };
     parallel::reduce(x, PARALLEL_BLOCK, of, merge)
 }
@@ -216,9 +217,9 @@ pub(crate) fn moments_of_strip<T: Element>(
     x: &[T],
     channels: &Range<usize>,
 ) -> StripMoments {
-    let of = |rows| {
+    let of = |rows, moments: &mut StripMoments| {
         let tile = strips.tile(x, rows, channels);
-        simd::dispatch(active, kernel::OfTile { inner: strips.shape.inner, tile })
+        simd::dispatch(active, kernel::OfTile { inner: strips.shape.inner, tile, moments });
     };
-    parallel::reduce(0..strips.shape.outer, strips.rows(), of, StripMoments::merged)
+    parallel::reduce_in_place(0..strips.shape.outer, strips.rows(), of, StripMoments::merge)
 }
