@@ -103,10 +103,9 @@ impl<'a, T: Element> Tile<'a, T> {
     /// Whether its rows are whole vectors at multiples of 64 bytes, so that streaming stores can write them.
     #[inline(always)]
     fn is_aligned<I: Isa>(&self) -> bool {
-        let is_multiple = |bytes: usize| bytes % LINE == 0;
-        is_multiple(self.start.addr())
-            && is_multiple(self.stride * size_of::<T>())
-            && self.width % T::Vector::<I>::LANES == 0
+        self.start.addr().is_multiple_of(LINE)
+            && (self.stride * size_of::<T>()).is_multiple_of(LINE)
+            && self.width.is_multiple_of(T::Vector::<I>::LANES)
     }
 
     /// Row `row`.
@@ -550,7 +549,7 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
 #[inline(always)]
 fn put<V: Vector>(value: V, to: &mut [V::Elem], streams: bool) {
     if streams {
-        assert!(to.len() == V::LANES && to.as_ptr().addr() % LINE == 0);
+        assert!(to.len() == V::LANES && to.as_ptr().addr().is_multiple_of(LINE));
         // SAFETY: there is room for a vector at such an address; `map_channels` ends with a fence.
         unsafe { value.stream(to.as_mut_ptr()) };
     } else if to.len() == V::LANES {
