@@ -24,8 +24,8 @@
 //! - No elements, rows or tensors is `Ok`, with nothing done.
 //! - A result has the same bits for any number of threads, and on AVX2 and AVX-512; the portable level, which may lack
 //!   fused multiply-add, is within the stated bounds.
-//! - Work runs on rayon's current pool; small work stays on the caller's thread. Nothing is allocated in a forward, a
-//!   backward or a step.
+//! - Work runs on rayon's current pool; small work stays on the caller's thread. Around a training step [`keep_awake`] spares
+//!   the time that threads take to wake. Nothing is allocated in a forward, a backward or a step.
 //! - NaN propagates, unless a page says otherwise.
 //!
 //! # Features
@@ -74,6 +74,7 @@ pub use linear::{Dense, Gemm, PackedMatrix};
 pub use norm::{
     BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, SpectralNorm, WeightNorm, WeightStandardization,
 };
+pub use parallel::keep_awake;
 pub use pretrain::{Autoencoder, Rbm};
 pub use rand_core;
 pub use random::Philox;

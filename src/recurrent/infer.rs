@@ -74,12 +74,11 @@ impl<L: Layer> Stack<L> {
     fn infer_parts(&self, batch: SequenceBatch<'_>) -> [usize; 3] {
         let SequenceShape { steps, batch: sequences } = batch.shape;
         let (rows, sizes) = (steps.saturating_mul(sequences), self.sizes(0));
-        let [own_state, ..] = self.scratch_parts(batch);
         let read = if batch.moves_rows() { sizes.inputs } else { 0 };
         let read = if self.layers > 1 { read.max(self.width()) } else { read };
         let is_direct = self.layers == 1 && self.writes_rows(batch);
         let written = if is_direct { 0 } else { self.width() };
-        [own_state, rows.saturating_mul(read), rows.saturating_mul(written)]
+        [self.state_len(batch), rows.saturating_mul(read), rows.saturating_mul(written)]
     }
 
     /// Whether the last layer's rows are those of the output.

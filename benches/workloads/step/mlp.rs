@@ -35,7 +35,9 @@ pub(crate) fn run(bench: &Bench, parts: &[&str]) -> Option<()> {
         _ => return None,
     };
     let mut network = Network::new(hidden, blocks);
-    bench.measure(&parts.join("/"), "step", "f32", work(hidden), || _ = black_box(network.step()));
+    bench.measure(&parts.join("/"), "step", "f32", work(hidden), || {
+        _ = black_box(steadygrad::keep_awake(|| network.step()))
+    });
     Some(())
 }
 

@@ -1,5 +1,8 @@
 //! The only threading: halving joins on rayon's current pool, over blocks that do not depend on the thread count.
 
+#[cfg(feature = "rayon")]
+mod awake;
+
 use core::ops::Range;
 
 use crate::simd::{InOut, MatrixMut};
@@ -156,7 +159,11 @@ impl<S: Split> Split for Offset<S> {
 /// Runs two closures, at the same time where the pool has a thread to spare.
 #[cfg(feature = "rayon")]
 pub(crate) fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
-    rayon::join(a, b)
+    let _busy = awake::Busy::mark();
+    rayon::join(a, || {
+        let _busy = awake::Busy::mark();
+        b()
+    })
 }
 
 /// Runs two closures, one after the other.
@@ -175,6 +182,44 @@ pub(crate) fn threads() -> usize {
 #[cfg(not(feature = "rayon"))]
 pub(crate) fn threads() -> usize {
     1
+}
+
+/// Calls `f` and keeps the threads of rayon's current pool from falling asleep until it returns.
+///
+/// A training step is many parallel parts with pauses between them. In a pause of ten microseconds rayon's threads fall asleep,
+/// and to wake one costs 5 to 80 us, the more in virtual machines: then two threads may be slower than one. Here they look for
+/// work all the time instead, as those of PyTorch do, and also do that of others; after a millisecond in vain they fall asleep all
+/// the same. Around a whole loop of steps it costs nothing more than around each of them.
+///
+/// `f` may run on another thread where the caller is not one of a pool; it sees the caller's [`Level`](crate::Level). What it
+/// computes has the same bits. Without the feature `rayon`, and with one thread, it is just called.
+///
+/// # Examples
+/// ```
+/// use steadygrad::{Activation, keep_awake};
+///
+/// let (x, mut y, mut z) = ([-1.0_f32, 2.0], [0.0; 2], [0.0; 2]);
+/// keep_awake(|| {
+///     Activation::Relu.forward(&x, &mut y)?;
+///     Activation::Tanh.forward(&y, &mut z)
+/// })?;
+/// assert_eq!(z, [0.0, 2.0_f32.tanh()]);
+/// # Ok::<(), steadygrad::Error>(())
+/// ```
+#[cfg(feature = "rayon")]
+pub fn keep_awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    let (level, mut f, mut result) = (crate::Level::current(), Some(f), None);
+    awake::over(&mut || result = f.take().and_then(|f| crate::Level::scoped(level, f).ok()));
+    match result {
+        Some(result) => result,
+        None => unreachable!("it was called once, at a level that is there"),
+    }
+}
+
+/// Calls `f`: without the feature `rayon` there are no threads to keep awake.
+#[cfg(not(feature = "rayon"))]
+pub fn keep_awake<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    f()
 }
 
 /// Calls `f` on pieces of `data` of about `block` that together are all of it: for element-wise work, whose result
