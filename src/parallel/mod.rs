@@ -188,8 +188,9 @@ pub(crate) fn threads() -> usize {
 ///
 /// A training step is many parallel parts with pauses between them. In a pause of ten microseconds rayon's threads fall asleep,
 /// and to wake one costs 5 to 80 us, the more in virtual machines: then two threads may be slower than one. Here they look for
-/// work all the time instead, as those of PyTorch do, and also do that of others; after a millisecond in vain they fall asleep all
-/// the same. Around a whole loop of steps it costs nothing more than around each of them.
+/// work all the time instead, as those of PyTorch do; after a millisecond in vain they fall asleep all the same. Around a whole
+/// loop of steps it costs nothing more than around each of them. They also take up the work of others in the pool, and this
+/// returns when that is done: it is for a pool that mostly belongs to the caller.
 ///
 /// `f` may run on another thread where the caller is not one of a pool; it sees the caller's [`Level`](crate::Level). What it
 /// computes has the same bits. Without the feature `rayon`, and with one thread, it is just called.
