@@ -2,7 +2,7 @@
 #![cfg(feature = "rayon")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use steadygrad::linear::GemmShape;
 use steadygrad::{Activation, Gemm, Level, keep_awake};
@@ -101,5 +101,56 @@ fn keep_awake_serves_several_callers_at_once() {
                 }
             });
         }
+    });
+}
+
+#[test]
+fn keep_awake_of_one_caller_holds_no_other_up() {
+    /// Calls `other` again and again beside somebody whose work only ends when that is done.
+    fn beside(pool: Option<&rayon::ThreadPool>, other: impl Fn()) {
+        let (started, done) = (AtomicBool::new(false), AtomicBool::new(false));
+        let endless = || {
+            keep_awake(|| {
+                while !done.load(Ordering::Relaxed) {
+                    work();
+                    started.store(true, Ordering::Relaxed);
+                }
+            });
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| match pool {
+                Some(pool) => pool.install(endless),
+                None => endless(),
+            });
+            while !started.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            (0..50).for_each(|_| other());
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+    let alone = work();
+    for threads in [2, 3, 4] {
+        let pool = pool(threads);
+        beside(Some(&pool), || assert_eq!(pool.install(|| keep_awake(work)), alone, "{threads} threads"));
+        beside(Some(&pool), || assert_eq!(pool.install(work), alone, "{threads} threads, asleep"));
+    }
+    // Outside any pool both go to the global one, where there must be room for two.
+    if rayon::current_num_threads() > 1 {
+        beside(None, || assert_eq!(work(), alone));
+        beside(None, || assert_eq!(keep_awake(work), alone));
+    }
+}
+
+#[test]
+fn keep_awake_goes_on_after_long_pauses() {
+    let alone = work();
+    pool(3).install(|| {
+        keep_awake(|| {
+            for milliseconds in [0, 2, 7, 0, 0, 12] {
+                std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+                assert_eq!(work(), alone);
+            }
+        });
     });
 }

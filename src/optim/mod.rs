@@ -36,7 +36,8 @@ use driver::Step;
 
 /// What steps a list of tensors along their gradients.
 ///
-/// The elements of all tensors are shared among threads in equal parts, whatever their number and sizes.
+/// The elements of all tensors are shared among threads in equal parts, whatever their number and sizes; where each tensor has a
+/// norm or a measurement of its own, whole tensors are.
 pub trait Optimizer<T: Element> {
     /// What is kept between steps: a name for each list of `state`.
     fn state_names(&self) -> &'static [&'static str];
@@ -54,13 +55,14 @@ pub trait Optimizer<T: Element> {
     /// | argument | elements                                         | access                                   |
     /// |----------|--------------------------------------------------|------------------------------------------|
     /// | `step`   | –                                                | number of this step, from 1              |
-    /// | `params` | any of each tensor                               | read and overwritten                     |
-    /// | `grads`  | of each tensor as `params`                       | read once                                |
+    /// | `params` | any number of tensors of any length              | read and overwritten                     |
+    /// | `grads`  | as `params`                                      | read once, by [`Lars`] twice             |
     /// | `state`  | a list for each of `state_names`, each as `params` | read and overwritten; 0 before step 1 |
     ///
     /// # Errors
-    /// [`Error::Length`] for `grads`, `state` or the name of a list of it, or the first tensor of one, that does not
-    /// fit; [`Error::OutOfRange`] where a field, `step` or the scale is. Then nothing was written.
+    /// [`Error::Length`] names `grads`, `state`, or a list of it by its state name: where their number differs it counts tensors (of
+    /// `state` lists), else elements of the first tensor that differs. [`Error::OutOfRange`] names a field of the optimizer,
+    /// `step` or the scale. Then nothing was written.
     ///
     /// # Examples
     /// ```
@@ -142,7 +144,7 @@ impl<T: Element, O: Optimizer<T> + ?Sized> Optimizer<T> for &O {
     }
 }
 
-/// How parameters are drawn to 0.
+/// How parameters are drawn to 0: λ at least 0 and finite, else [`Error::OutOfRange`](crate::Error::OutOfRange).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WeightDecay {
     /// `g += λ·p`: the gradient of ½λ‖p‖², so that momentum and adaptive steps act on it too (PyTorch's

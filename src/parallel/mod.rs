@@ -159,6 +159,7 @@ impl<S: Split> Split for Offset<S> {
 /// Runs two closures, at the same time where the pool has a thread to spare.
 #[cfg(feature = "rayon")]
 pub(crate) fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    awake::renew();
     let _busy = awake::Busy::mark();
     rayon::join(a, || {
         let _busy = awake::Busy::mark();
@@ -187,24 +188,24 @@ pub(crate) fn threads() -> usize {
 /// Calls `f` and keeps the threads of rayon's current pool from falling asleep until it returns.
 ///
 /// A training step is many parallel parts with pauses between them. In a pause of ten microseconds rayon's threads fall asleep,
-/// and to wake one costs 5 to 80 us, the more in virtual machines: then two threads may be slower than one. Here they look for
-/// work all the time instead, as those of PyTorch do; after a millisecond in vain they fall asleep all the same. Around a whole
-/// loop of steps it costs nothing more than around each of them. They also take up the work of others in the pool, and this
-/// returns when that is done: it is for a pool that mostly belongs to the caller.
+/// and the next part waits for them to wake, 50 us and more in a virtual machine: then two threads may be slower than one. Here
+/// they look for work all the time instead, as those of PyTorch do, whoever's work it is. After a millisecond in vain they fall
+/// asleep all the same, until the next parallel part of this crate. A call inside another does nothing.
 ///
-/// `f` may run on another thread where the caller is not one of a pool; it sees the caller's [`Level`](crate::Level). What it
-/// computes has the same bits. Without the feature `rayon`, and with one thread, it is just called.
+/// Call it inside of `pool.install`, not around it. `f` may run on another thread where the caller is not one of a pool; it sees
+/// the caller's [`Level`](crate::Level). What it computes has the same bits. It allocates some bytes, and again every few
+/// milliseconds. Without the feature `rayon`, and with one thread, `f` is just called.
 ///
 /// # Examples
 /// ```
 /// use steadygrad::{Activation, keep_awake};
 ///
-/// let (x, mut y, mut z) = ([-1.0_f32, 2.0], [0.0; 2], [0.0; 2]);
+/// let (x, mut y, mut z) = ([-1.0_f32, 9.0], [0.0; 2], [0.0; 2]);
 /// keep_awake(|| {
 ///     Activation::Relu.forward(&x, &mut y)?;
-///     Activation::Tanh.forward(&y, &mut z)
+///     Activation::Relu6.forward(&y, &mut z)
 /// })?;
-/// assert_eq!(z, [0.0, 2.0_f32.tanh()]);
+/// assert_eq!((y, z), ([0.0, 9.0], [0.0, 6.0]));
 /// # Ok::<(), steadygrad::Error>(())
 /// ```
 #[cfg(feature = "rayon")]

@@ -11,6 +11,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod channels;
+#[cfg(target_arch = "x86_64")]
+mod intrinsics;
 mod level;
 mod machine;
 mod portable;

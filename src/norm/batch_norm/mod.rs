@@ -113,9 +113,9 @@ impl BatchNorm {
     /// merged.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for `eps` or `momentum` out of range, for a parameter of the activation, and for `shape` or
-    /// `statistics.merged` with a single value a channel, which has no variance; [`Error::Empty`] where there is none;
-    /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::Overflow`] the shape
+    /// [`Error::OutOfRange`] for `eps` or `momentum` out of range, for a parameter of the activation, for `shape` with a single
+    /// value a channel, which has no variance, and for `statistics.merged` with fewer than two; [`Error::Empty`] where a channel
+    /// of `shape` has none and nothing was merged; [`Error::Length`] names the first argument whose length differs from the table, [`Error::Overflow`] the shape
     /// whose product does. Then nothing was written, running statistics included.
     pub fn forward<T: Element>(
         &self,
@@ -243,7 +243,7 @@ impl BatchNorm {
     /// Both sums are taken in `f64`. dx is within 8 ULP of the largest of its three terms, beside what f′ is off by.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for `eps` or a parameter of the activation, [`Error::Unsupported`] for an activation that
+    /// [`Error::OutOfRange`] for `eps`, `momentum` or a parameter of the activation, [`Error::Unsupported`] for an activation that
     /// cannot be undone from its output, [`Error::Length`] and [`Error::Overflow`] as [`forward`](Self::forward); then
     /// nothing was written.
     pub fn backward<T: Element>(

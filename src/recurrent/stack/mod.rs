@@ -42,7 +42,9 @@ impl Directions {
 /// Layers of the same cell, each fed by the outputs of the one below; PyTorch's `LSTM`, `GRU` or `RNN` with `num_layers`,
 /// `bidirectional` and `dropout`, and its packed sequences.
 ///
-/// Weights, gradients and states lie as PyTorch numbers them: layer by layer, and in each the forward half first.
+/// Weights, gradients and states lie as PyTorch numbers them: layer by layer, and in each the forward half first. Tables say
+/// `hidden` for the features of a layer's output, which of an [`Lstm`](super::Lstm) with a projection are those of the projection;
+/// its cells have those of the layer.
 ///
 /// With [`Lengths`](super::Lengths), a sequence ends with its own last step: there the backward half begins, and the final
 /// state is what it is there. Padding costs nothing: it is never read, whatever its bits; the output there is 0, and so is
@@ -83,7 +85,7 @@ pub struct Stack<L> {
     /// Which ways they go; [`Directions::One`] by [`new`](Self::new).
     pub directions: Directions,
     /// Probability that an output of a layer but the last is dropped on its way up, in [0, 1], each step by a draw of its own;
-    /// 0 by [`new`](Self::new).
+    /// 0 by [`new`](Self::new). As the two below, it only acts where [`SequenceBatch::dropout`] gives the draws.
     pub dropout: f64,
     /// Dropout whose masks stay for all steps; none by [`new`](Self::new).
     pub variational: VariationalDropout,
@@ -140,7 +142,7 @@ impl<L: Layer> Stack<L> {
     /// # Errors
     /// [`Error::Length`] names the first argument whose length differs from the table, [`Error::OutOfRange`] `weights` of
     /// another stack, `lengths` of another batch, `layers` or a probability, [`Error::Overflow`] a product that does not fit in
-    /// `usize`; then nothing was written.
+    /// `usize`; [`Error::Unsupported`] is zoneout of what the layer does not keep. Then nothing was written.
     #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
     pub fn forward<T: Element>(
         &self,
@@ -219,7 +221,8 @@ impl<L: Layer> Stack<L> {
         Ok(())
     }
 
-    /// The gradients through time and through the layers, from those of the outputs and of the final states.
+    /// The gradients through time and through the layers, from those of the outputs and of the final states. `batch` is that of the
+    /// forward, its dropout included, from which masks are drawn again.
     ///
     /// | argument    | elements                                                   | access                       |
     /// |-------------|------------------------------------------------------------|------------------------------|
@@ -232,7 +235,7 @@ impl<L: Layer> Stack<L> {
     /// | `gradients` | as its fields say                                          | `x` overwritten, padding with 0, the others accumulated |
     ///
     /// # Errors
-    /// As [`forward`](Self::forward), with the same `batch`.
+    /// As [`forward`](Self::forward); [`Error::OutOfRange`] where an `x` of `gradients.layers` is not `None`.
     #[expect(clippy::too_many_arguments, reason = "each is its own memory, owned by the caller")]
     pub fn backward<T: Element>(
         &self,
@@ -366,7 +369,7 @@ impl<T: Element> PackedStack<T> {
     /// Takes other weights of the same layers; allocates nothing.
     ///
     /// # Errors
-    /// [`Error::Length`] where a slice does not fit its layer; then it holds what it held.
+    /// [`Error::Length`] where a slice does not fit its layer, or `weights` their number; then it holds what it held.
     pub fn repack(&mut self, weights: &[RecurrentWeights<'_, T>]) -> Result<(), Error> {
         check_len("weights", weights.len(), self.layers.len())?;
         for (layer, &weights) in self.layers.iter().zip(weights) {

@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::{Avx2, Integers};
+use crate::simd::intrinsics::{both, cpu};
 use crate::simd::{Mask, Vector, inlined, operators};
 
 /// Sixteen `f32`.

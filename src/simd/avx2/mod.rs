@@ -1,7 +1,16 @@
 //! AVX2 with FMA and BMI2: a logical vector is a pair of 256-bit registers.
 
+mod f32;
+mod f64;
+mod words;
+
 use core::arch::x86_64::*;
 
+use f32::F32x16;
+use f64::F64x8;
+use words::Words64x8;
+
+use super::intrinsics::cpu;
 use super::{Isa, Kernel, Level};
 
 /// The proof that the CPU has AVX2, FMA and BMI2.
@@ -43,40 +52,6 @@ impl Avx2 {
         unsafe { enter(self, kernel) }
     }
 }
-
-/// One intrinsic call; its arguments are evaluated outside the `unsafe` block.
-macro_rules! cpu {
-    ($intrinsic:ident $(::<$constant:tt>)? ($($argument:expr),*)) => {
-        cpu!(@bind $intrinsic $(::<$constant>)? [a b c] [] $($argument,)*)
-    };
-    (@bind $intrinsic:ident $(::<$constant:tt>)? [$name:ident $($names:ident)*] [$($bound:ident)*] $argument:expr, $($rest:expr,)*) => {{
-        let $name = $argument;
-        cpu!(@bind $intrinsic $(::<$constant>)? [$($names)*] [$($bound)* $name] $($rest,)*)
-    }};
-    (@bind $intrinsic:ident $(::<$constant:tt>)? [$($names:ident)*] [$($bound:ident)*]) => {{
-        // SAFETY: an `Avx2`, and so a vector, exists only where detection found AVX2 and FMA.
-        unsafe { $intrinsic $(::<$constant>)? ($($bound),*) }
-    }};
-}
-
-/// The same intrinsic on both registers of a pair.
-macro_rules! both {
-    ($Pair:ident: $intrinsic:ident $(::<$constant:tt>)? ($($pair:expr),*)) => {
-        $Pair(
-            cpu!($intrinsic $(::<$constant>)? ($($pair.0),*)),
-            cpu!($intrinsic $(::<$constant>)? ($($pair.1),*)),
-        )
-    };
-}
-
-// Behind the macros that they use.
-mod f32;
-mod f64;
-mod words;
-
-use f32::F32x16;
-use f64::F64x8;
-use words::Words64x8;
 
 /// The lanes of a pair as integers.
 #[derive(Clone, Copy)]

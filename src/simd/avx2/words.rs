@@ -6,6 +6,7 @@ use super::f32::{F32x16, Mask32};
 use super::f64::Mask64;
 use super::{Avx2, Integers};
 use crate::simd::Words;
+use crate::simd::intrinsics::{both, cpu};
 
 /// Eight words in lanes of 64 bits.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::Avx512;
+use crate::simd::intrinsics::cpu;
 use crate::simd::{Mask, Vector, operators};
 
 /// Eight `f64`.

@@ -1,7 +1,16 @@
 //! AVX-512 F, VL, DQ and BW: a logical vector is one register.
 
+mod f32;
+mod f64;
+mod words;
+
 use core::arch::x86_64::*;
 
+use f32::F32x16;
+use f64::F64x8;
+use words::Words64x8;
+
+use super::intrinsics::cpu;
 use super::{Isa, Kernel, Level};
 
 /// The proof that the CPU has AVX-512 F, VL, DQ and BW, and what came before.
@@ -54,30 +63,6 @@ impl Avx512 {
         unsafe { enter(self, kernel) }
     }
 }
-
-/// One intrinsic call; its arguments are evaluated outside the `unsafe` block.
-macro_rules! cpu {
-    ($intrinsic:ident $(::<$constant:tt>)? ($($argument:expr),*)) => {
-        cpu!(@bind $intrinsic $(::<$constant>)? [a b c] [] $($argument,)*)
-    };
-    (@bind $intrinsic:ident $(::<$constant:tt>)? [$name:ident $($names:ident)*] [$($bound:ident)*] $argument:expr, $($rest:expr,)*) => {{
-        let $name = $argument;
-        cpu!(@bind $intrinsic $(::<$constant>)? [$($names)*] [$($bound)* $name] $($rest,)*)
-    }};
-    (@bind $intrinsic:ident $(::<$constant:tt>)? [$($names:ident)*] [$($bound:ident)*]) => {{
-        // SAFETY: an `Avx512`, and so a vector, exists only where detection found its features.
-        unsafe { $intrinsic $(::<$constant>)? ($($bound),*) }
-    }};
-}
-
-// Behind the macros that they use.
-mod f32;
-mod f64;
-mod words;
-
-use f32::F32x16;
-use f64::F64x8;
-use words::Words64x8;
 
 impl Isa for Avx512 {
     type F32 = F32x16;

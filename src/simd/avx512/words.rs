@@ -6,6 +6,7 @@ use super::Avx512;
 use super::f32::Mask32;
 use super::f64::Mask64;
 use crate::simd::Words;
+use crate::simd::intrinsics::cpu;
 
 /// Eight words in lanes of 64 bits.
 #[derive(Clone, Copy, Debug)]
