@@ -144,7 +144,7 @@ impl<T: Element, O: Optimizer<T> + ?Sized> Optimizer<T> for &O {
     }
 }
 
-/// How parameters are drawn to 0: λ at least 0 and finite, else [`Error::OutOfRange`](crate::Error::OutOfRange).
+/// How parameters are drawn to 0: λ at least 0 and finite, else [`Error::OutOfRange`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WeightDecay {
     /// `g += λ·p`: the gradient of ½λ‖p‖², so that momentum and adaptive steps act on it too (PyTorch's
