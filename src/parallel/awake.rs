@@ -1,7 +1,7 @@
 //! Threads that stay awake between the parallel parts of a longer piece of work.
 //!
 //! A thread of rayon that finds no work falls asleep within some ten microseconds. On a virtual machine (Intel Xeon, two cores) two
-//! tasks of 20 to 200 us, joined after a pause of 50 us, then took 50 to 70 us longer than one of them, and 1 us longer where the
+//! tasks of 20 to 200 us, joined after a pause of 50 us, then took 50 to 80 us longer than one of them, and 1 us longer where the
 //! other thread was awake. PyTorch's OpenMP threads spin between their parallel parts.
 //!
 //! Each thread is given a watch, in which it looks for work. It may get to it while work of its own waits for another thread, and

@@ -189,7 +189,7 @@ pub(crate) fn threads() -> usize {
 ///
 /// A training step is many parallel parts with pauses between them. In a pause of ten microseconds rayon's threads fall asleep,
 /// and the next part waits for them to wake, 50 us and more in a virtual machine: then two threads may be slower than one. Here
-/// they look for work all the time instead, as those of PyTorch do, whoever's work it is. After a millisecond in vain they fall
+/// they look for work all the time instead, as those of PyTorch do, whosever work it is. After a millisecond in vain they fall
 /// asleep all the same, until the next parallel part of this crate. A call inside another does nothing.
 ///
 /// Call it inside of `pool.install`, not around it. `f` may run on another thread where the caller is not one of a pool; it sees

@@ -115,8 +115,8 @@ impl BatchNorm {
     /// # Errors
     /// [`Error::OutOfRange`] for `eps` or `momentum` out of range, for a parameter of the activation, for `shape` with a single
     /// value a channel, which has no variance, and for `statistics.merged` with fewer than two; [`Error::Empty`] where a channel
-    /// of `shape` has none and nothing was merged; [`Error::Length`] names the first argument whose length differs from the table, [`Error::Overflow`] the shape
-    /// whose product does. Then nothing was written, running statistics included.
+    /// of `shape` has none and nothing was merged; [`Error::Length`] names the first argument whose length differs from the
+    /// table, [`Error::Overflow`] the shape whose product does. Then nothing was written, running statistics included.
     pub fn forward<T: Element>(
         &self,
         shape: ChannelShape,
