@@ -104,8 +104,12 @@ fn dense_backward(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new(level.name(), batch), |bench| {
             Level::scoped(level, || {
                 bench.iter(|| {
-                    let gradients =
-                        DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db) };
+                    let gradients = DenseGradients {
+                        input: Some(&mut dx),
+                        weights: Some(&mut dw),
+                        bias: Some(&mut db),
+                        ..DenseGradients::default()
+                    };
                     LAYER.backward(batch, &x, black_box(&dy), &w, &mut scratch, gradients).unwrap();
                 });
             })

@@ -19,7 +19,8 @@
 //!
 //! # What holds everywhere
 //!
-//! - Input gradients are overwritten, parameter gradients are accumulated (`+=`); each argument table says which.
+//! - Input gradients are overwritten, parameter gradients are accumulated (`+=`); each argument table says which. Where
+//!   gradients have a [`GradientMode`], it can say that those of parameters are overwritten too.
 //! - On `Err` every output is untouched: all checks come before the first write.
 //! - No elements, rows or tensors is `Ok`, with nothing done; a dimension that is reduced over must not be 0
 //!   ([`Error::Empty`]).
@@ -46,6 +47,7 @@ mod element;
 mod epilogue;
 mod error;
 pub mod gradcheck;
+mod gradient_mode;
 pub mod init;
 pub mod linear;
 pub mod loss;
@@ -70,6 +72,7 @@ pub use element::Element;
 pub use epilogue::Epilogue;
 pub use error::Error;
 pub use gradcheck::GradCheck;
+pub use gradient_mode::GradientMode;
 pub use init::Init;
 pub use linear::{Dense, Gemm, PackedMatrix};
 pub use norm::{

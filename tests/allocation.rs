@@ -237,11 +237,21 @@ fn dense<T: Element>() {
     });
     let mut flow = LayerFlow::default();
     assert_none("Dense::backward_observed", || {
-        let gradients = DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db) };
+        let gradients = DenseGradients {
+            input: Some(&mut dx),
+            weights: Some(&mut dw),
+            bias: Some(&mut db),
+            ..DenseGradients::default()
+        };
         op.backward_observed(batch, &x, &dy, &weights, &mut scratch, gradients, &mut flow).unwrap();
     });
     assert_none("Dense::backward", || {
-        let gradients = DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db) };
+        let gradients = DenseGradients {
+            input: Some(&mut dx),
+            weights: Some(&mut dw),
+            bias: Some(&mut db),
+            ..DenseGradients::default()
+        };
         op.backward(batch, &x, &dy, &weights, &mut scratch, gradients).unwrap();
     });
 }

@@ -344,7 +344,12 @@ fn check_dense<T: Element>(batch: usize, layer: Dense, max_norm: f64) {
     let (mut dw, mut db) = (vec![T::zero(); inputs * outputs], vec![T::zero(); outputs]);
     let mut scratch = vec![T::zero(); layer.backward_scratch_len::<T>(batch)];
     let weights = vec![T::zero(); inputs * outputs];
-    let gradients = DenseGradients { input: None, weights: Some(&mut dw), bias: Some(&mut db) };
+    let gradients = DenseGradients {
+        input: None,
+        weights: Some(&mut dw),
+        bias: Some(&mut db),
+        ..DenseGradients::default()
+    };
     layer.backward(batch, &x, &dz, &weights, &mut scratch, gradients).unwrap();
     for (&sum, (exact, magnitude)) in dw.iter().chain(&db).zip(sums) {
         let allowed = (batch + 3) as f64 * T::epsilon().to_f64() * magnitude;

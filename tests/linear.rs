@@ -5,7 +5,7 @@ mod common;
 use common::{Guarded, assert_same_bits, each_level, each_pool, numbers};
 use proptest::prelude::*;
 use steadygrad::linear::{Dense, DenseGradients, DenseWeights, Gemm, GemmShape, MatrixLayout, Transpose};
-use steadygrad::{Activation, Element, Epilogue, Error, Level, PackedMatrix, reference};
+use steadygrad::{Activation, Element, Epilogue, Error, GradientMode, Level, PackedMatrix, reference};
 
 /// A product with everything that can vary.
 #[derive(Clone, Copy, Debug)]
@@ -412,8 +412,12 @@ fn dense_backward<T: Element>(batch: usize, inputs: usize, outputs: usize) {
         let mut scratch = vec![T::nan(); layer.backward_scratch_len::<T>(batch)];
         let mut dx = Guarded::new(batch * inputs, 3);
         let (mut dw, mut db) = (Guarded::of(&dw_before, 1), Guarded::of(&db_before, 2));
-        let gradients =
-            DenseGradients { input: Some(dx.slice()), weights: Some(dw.slice()), bias: Some(db.slice()) };
+        let gradients = DenseGradients {
+            input: Some(dx.slice()),
+            weights: Some(dw.slice()),
+            bias: Some(db.slice()),
+            ..DenseGradients::default()
+        };
         layer.backward(batch, &x, &dy, &w, &mut scratch, gradients).unwrap();
         let close = |actual: &[T], exact: &[f64], terms: usize, name: &str| {
             for (i, (&actual, exact)) in actual.iter().zip(exact).enumerate() {
@@ -430,6 +434,17 @@ fn dense_backward<T: Element>(batch: usize, inputs: usize, outputs: usize) {
                     + batch as f64 * 4.0 * f64::EPSILON * batch as f64;
             assert!(within, "db is {db:?}, not {exact}: {sizes:?} at {level}");
         }
+        // What is overwritten is what is accumulated into zeros, whatever was held.
+        let [zeros, over] = [(T::zero(), GradientMode::Accumulate), (T::nan(), GradientMode::Overwrite)].map(
+            |(held, mode)| {
+                let (mut dw, mut db) = (vec![held; outputs * inputs], vec![held; outputs]);
+                let gradients =
+                    DenseGradients { input: None, weights: Some(&mut dw), bias: Some(&mut db), mode };
+                layer.backward(batch, &x, &dy, &w, &mut scratch, gradients).unwrap();
+                [dw, db].concat()
+            },
+        );
+        assert_same_bits(&over, &zeros, || format!("overwritten: {sizes:?} at {level}"));
         // Each alone writes the same.
         let (mut alone, before) = (vec![T::nan(); batch * inputs], dw.checked().to_vec());
         let only = DenseGradients { input: Some(&mut alone), ..DenseGradients::default() };
@@ -486,7 +501,12 @@ fn dense_backward_is_the_same_in_every_pool() {
         let (dx, rest) = all.split_at_mut(batch * inputs);
         let (dw, db) = rest.split_at_mut(outputs * inputs);
         let mut scratch = vec![f32::NAN; layer.backward_scratch_len::<f32>(batch)];
-        let gradients = DenseGradients { input: Some(dx), weights: Some(dw), bias: Some(db) };
+        let gradients = DenseGradients {
+            input: Some(dx),
+            weights: Some(dw),
+            bias: Some(db),
+            ..DenseGradients::default()
+        };
         layer.backward(batch, &x, &dy, &w, &mut scratch, gradients).unwrap();
         all
     });
@@ -541,6 +561,7 @@ fn dense_names_the_bad_argument() {
             input: Some(&mut dx.slice()[shorter[1]..]),
             weights: Some(&mut dw.slice()[shorter[2]..]),
             bias: Some(&mut db.slice()[shorter[3]..]),
+            mode: GradientMode::Overwrite,
         };
         let result = layer.backward(2, x, dy, w, &mut scratch[shorter[0]..enough], gradients);
         assert!(dx.is_untouched() && dw.is_untouched() && db.is_untouched());

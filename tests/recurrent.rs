@@ -2,6 +2,7 @@
 
 mod common;
 mod recurrent {
+    mod gradient_mode;
     mod layer_norm_lstm;
     mod memory;
     mod zoneout;

@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 
+use steadygrad::GradientMode;
 use steadygrad::recurrent::{
     Directions, Gru, Layer as _, Lstm, LstmState, PackedRecurrent, RecurrentGradients, RecurrentWeights, Rnn,
     SequenceShape, SequenceValues, Stack, StackGradients,
@@ -183,16 +184,15 @@ impl Layer {
         let [h, c] = &mut self.state;
         h.fill(0.0);
         c.fill(0.0);
-        let [input, recurrent, input_bias, recurrent_bias] = self.gradients.each_mut().map(|gradient| {
-            gradient.fill(0.0);
-            Some(&mut gradient[..])
-        });
+        let [input, recurrent, input_bias, recurrent_bias] =
+            self.gradients.each_mut().map(|gradient| Some(&mut gradient[..]));
         let gradients = RecurrentGradients {
             x: Some(dx),
             input,
             recurrent,
             input_bias,
             recurrent_bias,
+            mode: GradientMode::Overwrite,
             ..RecurrentGradients::default()
         };
         let values = SequenceValues { x, y: &self.y, dy: &self.dy };
@@ -287,15 +287,14 @@ fn measure_stack<L: steadygrad::recurrent::Layer>(
             let mut layers: Vec<_> = gradients
                 .iter_mut()
                 .map(|each| {
-                    let [input, recurrent, input_bias, recurrent_bias] = each.each_mut().map(|gradient| {
-                        gradient.fill(0.0);
-                        Some(&mut gradient[..])
-                    });
+                    let [input, recurrent, input_bias, recurrent_bias] =
+                        each.each_mut().map(|gradient| Some(&mut gradient[..]));
                     RecurrentGradients {
                         input,
                         recurrent,
                         input_bias,
                         recurrent_bias,
+                        mode: GradientMode::Overwrite,
                         ..RecurrentGradients::default()
                     }
                 })

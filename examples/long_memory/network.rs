@@ -8,7 +8,7 @@ use steadygrad::recurrent::{
     Gru, Layer, LayerWeights, Lstm, LstmState, PackedStack, RecurrentGradients, RecurrentInit, Rnn,
     SequenceBatch, SequenceShape, Stack, StackGradients,
 };
-use steadygrad::{Epilogue, Error, Init, RowShape};
+use steadygrad::{Epilogue, Error, GradientMode, Init, RowShape};
 
 use crate::tasks::{BATCH, Batch, Task};
 
@@ -122,7 +122,6 @@ impl<L: Cell> Network<L> {
     pub(crate) fn gradients(&mut self, task: &Task, batch: &Batch) -> Result<f64, Error> {
         let loss = self.forward_loss(task, batch)?;
         let sequences: SequenceBatch<'_> = SequenceShape { steps: task.length(), batch: batch.len() }.into();
-        self.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
         self.dense_backward(batch)?;
         let dy = vec![0.0; self.y.len()];
         let [input, recurrent, input_bias, recurrent_bias, ..] = &mut self.gradients;
@@ -131,6 +130,7 @@ impl<L: Cell> Network<L> {
             recurrent: Some(recurrent),
             input_bias: Some(input_bias),
             recurrent_bias: Some(recurrent_bias),
+            mode: GradientMode::Overwrite,
             ..RecurrentGradients::default()
         };
         self.stack.backward(
@@ -185,7 +185,8 @@ impl<L: Cell> Network<L> {
         let mut dh = vec![0.0; self.h.len()];
         let dsaid = &self.dsaid[..batch.len() * self.dense.outputs];
         let [.., weights, bias] = &mut self.gradients;
-        let gradients = DenseGradients { input: Some(&mut dh), weights: Some(weights), bias: Some(bias) };
+        let (input, mode) = (Some(&mut dh[..]), GradientMode::Overwrite);
+        let gradients = DenseGradients { input, weights: Some(weights), bias: Some(bias), mode };
         let scratch = &mut self.scratch;
         self.dense.backward(batch.len(), &self.h, dsaid, &self.parameters[4], scratch, gradients)?;
         self.h = dh;

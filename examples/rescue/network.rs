@@ -15,7 +15,7 @@ use steadygrad::linear::{Dense, DenseGradients, DenseWeights};
 use steadygrad::loss::{CrossEntropy, PointwiseLoss, Reduction, Targets};
 use steadygrad::regularize::{Dropout, MaskShape};
 use steadygrad::residual::Add;
-use steadygrad::{Epilogue, Error, Philox, RowShape};
+use steadygrad::{Epilogue, Error, GradientMode, Philox, RowShape};
 
 use crate::digits::{CLASSES, PIXELS, Samples};
 use crate::norms::{Mode, State};
@@ -159,7 +159,9 @@ impl Network {
             let scratch = grown(&mut self.scratch, dense.backward_scratch_len::<f32>(batch));
             let weights = &self.parameters[index * TENSORS];
             let [dweights, dbias, ..] = tensors_mut(&mut self.gradients, index);
-            let mut gradients = DenseGradients { input: None, weights: Some(dweights), bias: Some(dbias) };
+            let (weights_of, bias, mode) =
+                (Some(&mut dweights[..]), Some(&mut dbias[..]), GradientMode::Overwrite);
+            let mut gradients = DenseGradients { input: None, weights: weights_of, bias, mode };
             let mut backward = |x: &[f32], gradients| match &mut flow {
                 Some(flow) => {
                     let layer = &mut flow.layers[index];

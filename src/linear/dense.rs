@@ -5,7 +5,7 @@ use super::{Compiled, Factor, GemmShape, MatrixLayout, PackedMatrix, Product, St
 use crate::diagnostics::{LayerFlow, Magnitude};
 use crate::shape::{check_at_least, check_len, check_range};
 use crate::stats::NormPartial;
-use crate::{Element, Epilogue, Error};
+use crate::{Element, Epilogue, Error, GradientMode};
 
 /// A fully connected layer, `PyTorch`'s `Linear`.
 ///
@@ -34,15 +34,17 @@ pub struct DenseWeights<'a, T> {
 pub struct DenseGradients<'a, T> {
     /// dx: `batch · inputs` elements, overwritten.
     pub input: Option<&'a mut [T]>,
-    /// dW: `outputs · inputs` elements, accumulated.
+    /// dW: `outputs · inputs` elements, accumulated or overwritten as `mode` says.
     pub weights: Option<&'a mut [T]>,
-    /// db: `outputs` elements, accumulated.
+    /// db: `outputs` elements, as dW.
     pub bias: Option<&'a mut [T]>,
+    /// What becomes of what dW and db hold; they are accumulated by default.
+    pub mode: GradientMode,
 }
 
 impl<T> Default for DenseGradients<'_, T> {
     fn default() -> Self {
-        Self { input: None, weights: None, bias: None }
+        Self { input: None, weights: None, bias: None, mode: GradientMode::default() }
     }
 }
 
@@ -149,7 +151,7 @@ impl Dense {
         self.input_shape(batch).scratch_len::<T>().max(self.weights_shape(batch).scratch_len::<T>())
     }
 
-    /// `dx = dy·W`, `dW += dyᵀ·x`, `db += Σ dy` over the batch.
+    /// `dx = dy·W`, `dW += dyᵀ·x`, `db += Σ dy` over the batch; `=` for all three with [`GradientMode::Overwrite`].
     ///
     /// | argument            | elements           | access                                                     |
     /// |---------------------|--------------------|------------------------------------------------------------|
@@ -158,8 +160,8 @@ impl Dense {
     /// | `weights`           | `outputs · inputs` | read                                                       |
     /// | `scratch`           | at least [`backward_scratch_len`](Self::backward_scratch_len) | overwritten     |
     /// | `gradients.input`   | `batch · inputs`   | overwritten                                                |
-    /// | `gradients.weights` | `outputs · inputs` | accumulated, one chain of fused multiply-adds over the batch |
-    /// | `gradients.bias`    | `outputs`          | accumulated in `f64` and rounded once                      |
+    /// | `gradients.weights` | `outputs · inputs` | accumulated or overwritten, one chain of fused multiply-adds over the batch |
+    /// | `gradients.bias`    | `outputs`          | as the weights', summed in `f64` and rounded once          |
     ///
     /// Where the forward had an activation, its backward comes first: [`Activation::backward`](crate::Activation::backward)
     /// makes the `dy` of this function, which is also the gradient of the residual.
@@ -177,7 +179,7 @@ impl Dense {
     /// let mut scratch = vec![0.0; layer.backward_scratch_len::<f64>(1)];
     /// let (mut dx, mut dw, mut db) = ([f64::NAN; 2], [0.0; 2], [1.0]);
     /// let gradients =
-    ///     DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db) };
+    ///     DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db), ..Default::default() };
     /// layer.backward(1, &x, &dy, &weights, &mut scratch, gradients)?;
     /// assert_eq!((dx, dw, db), ([30.0, 40.0], [10.0, 20.0], [11.0]));
     /// # Ok::<(), steadygrad::Error>(())
@@ -192,8 +194,7 @@ impl Dense {
         gradients: DenseGradients<'_, T>,
     ) -> Result<(), Error> {
         self.check_backward(batch, [x, dy, weights], scratch, &gradients)?;
-        let DenseGradients { input, weights: dw, bias } = gradients;
-        self.products(batch, [x, dy, weights], scratch, (input, dw));
+        let bias = self.products(batch, [x, dy, weights], scratch, gradients);
         if let Some(db) = bias {
             <T as Compiled>::column_sums(batch, (dy, self.outputs), db, None);
         }
@@ -223,7 +224,7 @@ impl Dense {
     /// let (layer, mut flow) = (Dense { inputs: 2, outputs: 2 }, LayerFlow::default());
     /// let (mut dw, mut db) = ([0.0_f64; 4], [0.0; 2]);
     /// let mut scratch = vec![0.0; layer.backward_scratch_len::<f64>(1)];
-    /// let gradients = DenseGradients { input: None, weights: Some(&mut dw), bias: Some(&mut db) };
+    /// let gradients = DenseGradients { weights: Some(&mut dw), bias: Some(&mut db), ..Default::default() };
     /// layer.backward_observed(1, &[1.0, 2.0], &[3.0, 4.0], &[1.0; 4], &mut scratch, gradients, &mut flow)?;
     /// assert_eq!((dw, db), ([3.0, 6.0, 4.0, 8.0], [3.0, 4.0]));
     /// assert_eq!(flow.gradient.unwrap().norm, 5.0);
@@ -244,8 +245,7 @@ impl Dense {
         flow: &mut LayerFlow,
     ) -> Result<(), Error> {
         self.check_backward(batch, [x, dy, weights], scratch, &gradients)?;
-        let DenseGradients { input, weights: dw, bias } = gradients;
-        self.products(batch, [x, dy, weights], scratch, (input, dw));
+        let bias = self.products(batch, [x, dy, weights], scratch, gradients);
         flow.gradient = Some(match bias {
             Some(db) => {
                 let mut norm = NormPartial::NOTHING;
@@ -277,20 +277,22 @@ impl Dense {
         gradients.bias.as_ref().map_or(Ok(()), |db| check_len("gradients.bias", db.len(), self.outputs))
     }
 
-    /// dx = dy·W and dW += dyᵀ·x, where they are asked for.
-    fn products<T: Element>(
+    /// `dx = dy·W` and `dW += dyᵀ·x`, where they are asked for; returns the gradient of the bias, ready to accumulate.
+    fn products<'a, T: Element>(
         &self,
         batch: usize,
         [x, dy, weights]: [&[T]; 3],
         scratch: &mut [T],
-        (dx, dw): (Option<&mut [T]>, Option<&mut [T]>),
-    ) {
-        if let Some(dx) = dx {
+        DenseGradients { input, weights: dw, mut bias, mode }: DenseGradients<'a, T>,
+    ) -> Option<&'a mut [T]> {
+        if let Some(dx) = input {
             multiply(self.input_shape(batch), (dy, weights), T::zero(), scratch, dx);
         }
         if let Some(dw) = dw {
-            multiply(self.weights_shape(batch), (dy, x), T::one(), scratch, dw);
+            multiply(self.weights_shape(batch), (dy, x), mode.start(), scratch, dw);
         }
+        mode.prepare(bias.as_deref_mut());
+        bias
     }
 
     fn run<T: Element>(

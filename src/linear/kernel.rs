@@ -127,6 +127,8 @@ pub(super) struct Multiply<'a, T> {
     pub(super) last: usize,
     pub(super) left: Rows<'a, T>,
     pub(super) right: Right<'a, T>,
+    /// Panels that tiles take side by side, where there are as many.
+    pub(super) panels: usize,
     pub(super) ahead: Ahead<'a, T>,
     pub(super) start: Start<'a, T>,
 }
@@ -140,7 +142,7 @@ impl<T: Element> Kernel for MultiplyInto<'_, T> {
     fn run<I: Isa>(self, isa: I) {
         let Self(multiply, mut c) = self;
         let lanes = T::Vector::<I>::LANES;
-        let most = multiply.tiles.panels(I::LEVEL);
+        let most = multiply.panels;
         let mut col = 0;
         while c.cols() > 0 {
             let panels = match c.cols().div_ceil(lanes) {

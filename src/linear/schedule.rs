@@ -127,8 +127,7 @@ pub(super) struct Block<'a, T> {
     pub(super) width: usize,
     /// Multiply-adds of a task.
     pub(super) task: usize,
-    /// Whether the right factor comes from beyond L2, and so is asked for.
-    pub(super) streamed: bool,
+    pub(super) right_in: Cache,
 }
 
 /// Panels of a task.
@@ -202,6 +201,13 @@ impl<T: Element> Block<'_, T> {
         self.tiles.panels(self.active.level())
     }
 
+    /// Panels that a tile takes side by side, where there are as many: of a strip, or fewer where L2 gives no more than a line
+    /// at a time and lines of eight panels, whole pages apart, are as many as a set of L1 holds.
+    fn panels(&self) -> usize {
+        const FROM_L2: usize = 4;
+        if self.right_in == Cache::L2 { self.strip().min(FROM_L2) } else { self.strip() }
+    }
+
     /// The panels after the first strip, as far as `cols` columns go, one a tile.
     fn next_strips<'r>(&self, tiles: usize, right: Right<'r, T>, cols: usize) -> Ahead<'r, T> {
         let panels = cols.div_ceil(lanes::<T>()).saturating_sub(self.strip());
@@ -246,7 +252,7 @@ impl<T: Element> Block<'_, T> {
             let (right, ahead) = match &mut panels {
                 Panels::Ready(right) => {
                     let right = right.starting_at(done / width_of_panel);
-                    let ahead = if !(few && self.streamed) {
+                    let ahead = if !(few && self.right_in == Cache::Beyond) {
                         Ahead::nothing(right)
                     } else if right.panel_step == width_of_panel {
                         self.next_rows(right, cols)
@@ -282,6 +288,7 @@ impl<T: Element> Block<'_, T> {
                     last,
                     left: self.left,
                     right,
+                    panels: self.panels(),
                     ahead,
                     start: self.start.starting_at(col + done),
                 };
@@ -299,8 +306,27 @@ impl<T: Element> Block<'_, T> {
     }
 }
 
-/// Bytes of a right factor that stays in half of L2 as it is stored.
-const HALF_OF_L2: usize = 512 * 1024;
+/// The smallest cache that keeps the right factor as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cache {
+    L1,
+    L2,
+    /// Of all threads together, or none: what comes from there is asked for.
+    Beyond,
+}
+
+impl Cache {
+    fn of(bytes: usize) -> Self {
+        /// A smaller one has room for what else is used.
+        const L1: usize = 32 * 1024;
+        const HALF_OF_L2: usize = 512 * 1024;
+        match bytes {
+            ..=L1 => Self::L1,
+            ..=HALF_OF_L2 => Self::L2,
+            _ => Self::Beyond,
+        }
+    }
+}
 
 /// Bytes of the right factor, with the gaps between the rows of one that is stored by rows.
 fn right_bytes<T>(shape: GemmShape, b: &Factor<'_, T>) -> usize {
@@ -347,7 +373,8 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
         &mut right_scratch[..len]
     };
 
-    let streamed = right_bytes::<T>(shape, &b) > HALF_OF_L2;
+    let right_in = Cache::of(right_bytes::<T>(shape, &b));
+    let streamed = right_in == Cache::Beyond;
     let most = Blocking::new(active.level()).depth;
     let most = if packed_before { most.max(ONE_TILE / m) } else { most };
     let depth = k.div_ceil(k.div_ceil(most).max(1)).max(1);
@@ -418,7 +445,7 @@ pub(super) fn multiply<T: Element>(product: Product<'_, T>) {
                     origin: row * n + col,
                     width: n,
                     task,
-                    streamed,
+                    right_in,
                 };
                 let c = MatrixMut::new(&mut *c, m, n, shape.c_stride);
                 let c = c.split_rows(row).1.split_rows(rows).0.split_cols(col).1.split_cols(cols).0;

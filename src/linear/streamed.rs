@@ -2,7 +2,7 @@
 
 use super::GemmShape;
 use super::kernel::{Rows, Source, Start, Tiles};
-use super::schedule::{Block, Blocking, PAGE, Panels, Task, has_panels, lanes, operations};
+use super::schedule::{Block, Blocking, Cache, PAGE, Panels, Task, has_panels, lanes, operations};
 use crate::parallel::join;
 use crate::simd::{Active, MatrixMut, Right};
 use crate::{Element, Epilogue, Level};
@@ -63,7 +63,7 @@ impl<T: Element> Streamed<'_, T> {
                 origin: 0,
                 width: n,
                 task: usize::MAX,
-                streamed: true,
+                right_in: Cache::Beyond,
             };
             let panels = Panels::Ready(Right { data, panel_step: lanes::<T>(), k_step });
             block.work(Task { tiles: 0..tiles.count(), col, panels, c: c.reborrow() });

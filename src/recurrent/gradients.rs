@@ -35,6 +35,8 @@ pub(super) struct Buffers<'a, T> {
     pub(super) carry: Carry<'a, T>,
     /// The factor of what the gradient of the input holds: 0, or 1 to add.
     pub(super) dx_start: T,
+    /// The same of what the gradients of the weights hold.
+    pub(super) dw_start: T,
 }
 
 impl<T: Element> PackedRecurrent<T> {
@@ -51,8 +53,8 @@ impl<T: Element> PackedRecurrent<T> {
         let Some(now) = self.together(walk, turn, ROWS_TOGETHER).filter(|now| !now.is_empty()) else {
             return;
         };
-        let (inputs, width, one) = (self.sizes.inputs, self.width(), Start::Scaled(T::one()));
-        let Buffers { scratch, dx_start, .. } = buffers;
+        let (inputs, width) = (self.sizes.inputs, self.width());
+        let Buffers { scratch, dx_start, dw_start, .. } = buffers;
         let dgates = part(terms.input, width, &now);
         if let Some(dx) = &mut gradients.x {
             let shape = GemmShape::dense(now.len(), inputs, width);
@@ -61,11 +63,12 @@ impl<T: Element> PackedRecurrent<T> {
         }
         if let Some(dw) = &mut gradients.input {
             let x = Factor::Strided(part(terms.x, inputs, &now));
-            multiply(outer(width, inputs, now.len()), dgates, x, one, scratch, dw);
+            multiply(outer(width, inputs, now.len()), dgates, x, Start::Scaled(*dw_start), scratch, dw);
         }
         if let Some(dw) = &mut gradients.recurrent {
             self.recurrent_gradients(walk, (turn, &now), terms, buffers, dw);
         }
+        buffers.dw_start = T::one();
         let drecurrent = part(terms.recurrent, width, &now);
         match (&mut gradients.input_bias, &mut gradients.recurrent_bias) {
             (Some(db), also) if self.sizes.form.biases == Biases::Joined => {
@@ -87,20 +90,20 @@ impl<T: Element> PackedRecurrent<T> {
         walk: Walk<'_>,
         (turn, now): (usize, &Range<usize>),
         Terms { y, h0, recurrent, candidate, .. }: Terms<'_, T>,
-        Buffers { scratch, before, carry, .. }: &mut Buffers<'_, T>,
+        Buffers { scratch, before, carry, dw_start, .. }: &mut Buffers<'_, T>,
         dw: &mut [T],
     ) {
         let (Sizes { hidden, outputs, .. }, width) = (self.sizes, self.width());
         let (rows, batch, together) = (walk.len(), walk.shape.batch, self.sizes.together());
         let (dw, dw_candidate) = dw.split_at_mut(together * outputs);
-        let mut add = |(m, skip): (usize, usize), rows: Range<usize>, h: &[T], dw: &mut [T]| {
+        let mut add = |(m, skip): (usize, usize), rows: Range<usize>, h: &[T], start: T, dw: &mut [T]| {
             let a = MatrixLayout { stride: width, ..MatrixLayout::transposed(m, rows.len()) };
             let shape = GemmShape { a, ..outer(m, outputs, rows.len()) };
             let dgates = recurrent.get(rows.start * width + skip..).unwrap_or_default();
-            multiply(shape, dgates, Factor::Strided(h), Start::Scaled(T::one()), scratch, dw);
+            multiply(shape, dgates, Factor::Strided(h), Start::Scaled(start), scratch, dw);
         };
         if self.sizes.form.candidate_apart {
-            add((hidden, together), now.clone(), part(candidate, outputs, now), dw_candidate);
+            add((hidden, together), now.clone(), part(candidate, outputs, now), *dw_start, dw_candidate);
         }
         if walk.starts.is_some() || carry.is_masked() {
             let from = now.start;
@@ -114,7 +117,7 @@ impl<T: Element> PackedRecurrent<T> {
                     carry.keep(&rows.sequences, before);
                 }
             }
-            return add((together, 0), now.clone(), part(before, outputs, &(0..now.len())), dw);
+            return add((together, 0), now.clone(), part(before, outputs, &(0..now.len())), *dw_start, dw);
         }
         // Every step but the first in turn has the output of another before it.
         let (first, later, earlier) = match walk.direction {
@@ -127,9 +130,9 @@ impl<T: Element> PackedRecurrent<T> {
                 (rows - batch..rows, later.clone(), later.start + batch..later.end + batch)
             }
         };
-        add((together, 0), later, part(y, outputs, &earlier), dw);
+        add((together, 0), later, part(y, outputs, &earlier), *dw_start, dw);
         if turn == 0 {
-            add((together, 0), first, h0, dw);
+            add((together, 0), first, h0, T::one(), dw);
         }
     }
 }

@@ -181,7 +181,7 @@ pub trait Layer: Copy + Debug + Pass {
     /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
     /// | `dstate`    | `batch · hidden` each                       | read as the gradient of the final state, overwritten with that of the initial one |
     /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
-    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated                  |
+    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated or overwritten   |
     ///
     /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
     ///
@@ -196,7 +196,7 @@ pub trait Layer: Copy + Debug + Pass {
         tape: &mut [T],
         dstate: Self::State<'_, T>,
         scratch: &mut [T],
-        gradients: RecurrentGradients<'_, T>,
+        mut gradients: RecurrentGradients<'_, T>,
     ) -> Result<(), Error> {
         let (sizes, dstate) = (self.sizes(), Self::slices(dstate));
         self.check()?;
@@ -207,13 +207,15 @@ pub trait Layer: Copy + Debug + Pass {
         check_at_least("scratch", scratch.len(), scratch_len::<T>(shape, sizes))?;
         gradients.check(shape.elements(sizes.inputs)?, sizes)?;
         if values.y.is_empty() {
+            gradients.of_nothing();
             if let Some(dx) = gradients.x {
                 dx.fill(T::zero());
             }
             return Ok(());
         }
-        let (carry, dx_start) = (Carry::default(), T::zero());
-        let buffers = Buffers { scratch, before: &mut [], carry, dx_start };
+        gradients.prepare();
+        let (carry, dx_start, dw_start) = (Carry::default(), T::zero(), gradients.mode.start());
+        let buffers = Buffers { scratch, before: &mut [], carry, dx_start, dw_start };
         self.backward_pass(Backward {
             walk: walk(self, shape),
             values,

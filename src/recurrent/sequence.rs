@@ -2,9 +2,9 @@
 
 use core::ops::Range;
 
-use crate::Error;
 use crate::parallel::PARALLEL_BLOCK;
 use crate::shape::check_len;
+use crate::{Element, Error, GradientMode};
 
 /// How many steps a sequence has, and how many sequences there are side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -269,25 +269,28 @@ impl<T> SequenceValues<'_, T> {
     }
 }
 
-/// The gradients that a backward shall compute; what is `None` costs nothing.
+/// The gradients that a backward shall compute; what is `None` costs nothing. Those of the weights are accumulated or overwritten
+/// as `mode` says.
 #[derive(Debug)]
 pub struct RecurrentGradients<'a, T> {
     /// Of the input: `steps · batch · inputs`, overwritten.
     pub x: Option<&'a mut [T]>,
-    /// Of [`RecurrentWeights::input`](super::RecurrentWeights::input), accumulated.
+    /// Of [`RecurrentWeights::input`](super::RecurrentWeights::input).
     pub input: Option<&'a mut [T]>,
-    /// Of [`RecurrentWeights::recurrent`](super::RecurrentWeights::recurrent), accumulated.
+    /// Of [`RecurrentWeights::recurrent`](super::RecurrentWeights::recurrent).
     pub recurrent: Option<&'a mut [T]>,
-    /// Of [`RecurrentWeights::input_bias`](super::RecurrentWeights::input_bias), accumulated.
+    /// Of [`RecurrentWeights::input_bias`](super::RecurrentWeights::input_bias).
     pub input_bias: Option<&'a mut [T]>,
-    /// Of [`RecurrentWeights::recurrent_bias`](super::RecurrentWeights::recurrent_bias), accumulated.
+    /// Of [`RecurrentWeights::recurrent_bias`](super::RecurrentWeights::recurrent_bias).
     pub recurrent_bias: Option<&'a mut [T]>,
-    /// As the weights, accumulated.
+    /// As the weights.
     pub projection: Option<&'a mut [T]>,
-    /// As the weights, accumulated.
+    /// As the weights.
     pub peephole: Option<&'a mut [T]>,
-    /// As the weights, accumulated.
+    /// As the weights.
     pub norm: Option<&'a mut [T]>,
+    /// What becomes of what the gradients of the weights hold; they are accumulated by default.
+    pub mode: GradientMode,
 }
 
 impl<T> RecurrentGradients<'_, T> {
@@ -302,6 +305,7 @@ impl<T> RecurrentGradients<'_, T> {
             projection: self.projection.as_deref_mut(),
             peephole: self.peephole.as_deref_mut(),
             norm: self.norm.as_deref_mut(),
+            mode: self.mode,
         }
     }
 }
@@ -317,6 +321,25 @@ impl<T> Default for RecurrentGradients<'_, T> {
             projection: None,
             peephole: None,
             norm: None,
+            mode: GradientMode::default(),
+        }
+    }
+}
+
+impl<T: Element> RecurrentGradients<'_, T> {
+    /// Makes all but the matrices of the products, whose first sums overwrite them, ones to accumulate into.
+    pub(super) fn prepare(&mut self) {
+        let Self { input_bias, recurrent_bias, projection, peephole, norm, mode, .. } = self;
+        for gradient in [input_bias, recurrent_bias, projection, peephole, norm] {
+            mode.prepare(gradient.as_deref_mut());
+        }
+    }
+
+    /// What they are where no sequence has a step.
+    pub(super) fn of_nothing(&mut self) {
+        self.prepare();
+        for gradient in [&mut self.input, &mut self.recurrent] {
+            self.mode.prepare(gradient.as_deref_mut());
         }
     }
 }

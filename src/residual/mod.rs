@@ -24,7 +24,7 @@
 //!
 //! let (mut sum, mut dx) = ([0.0; 2], [0.0; 2]);
 //! block.backward(&x, &f, &[1.0, 1.0], &mut sum)?; // the gradient of the branch and of the skip path
-//! let gradients = DenseGradients { input: Some(&mut dx), weights: None, bias: None };
+//! let gradients = DenseGradients { input: Some(&mut dx), ..DenseGradients::default() };
 //! layer.backward(1, &x, &sum, &weights, &mut scratch, gradients)?;
 //! Add::default().forward_in_place(&mut dx, &sum)?; // both paths join
 //! assert_eq!(dx, [1.5, 0.0]);

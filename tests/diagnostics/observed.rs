@@ -43,6 +43,7 @@ impl<T: Element> Backward<T> {
             input: Some(&mut dx),
             weights: Some(&mut dw),
             bias: with_bias.then_some(&mut db),
+            ..DenseGradients::default()
         };
         if observed {
             layer.backward_observed(batch, &x, &dy, &w, &mut scratch, gradients, &mut flow).unwrap();
@@ -110,9 +111,9 @@ fn backward_observed_special_values() {
                 let (mut dw, mut db) = (vec![0.0; 2800], vec![0.0; 70]);
                 let mut scratch = vec![0.0; layer.backward_scratch_len::<f64>(batch)];
                 let gradients = DenseGradients {
-                    input: None,
                     weights: Some(&mut dw),
                     bias: with_bias.then_some(&mut db[..]),
+                    ..DenseGradients::default()
                 };
                 let mut flow = LayerFlow::default();
                 layer.backward_observed(batch, &x, &dy, &w, &mut scratch, gradients, &mut flow).unwrap();

@@ -60,8 +60,12 @@ impl Network {
         let mut dz: Vec<f32> = numbers(seed + 1000, BATCH * WIDTH, 1e-2);
         for layer in (0..DEPTH).rev() {
             let (mut dx, mut dw, mut db) = (vec![0.0; BATCH * WIDTH], vec![0.0; WIDTH * WIDTH], [0.0; WIDTH]);
-            let gradients =
-                DenseGradients { input: Some(&mut dx), weights: Some(&mut dw), bias: Some(&mut db) };
+            let gradients = DenseGradients {
+                input: Some(&mut dx),
+                weights: Some(&mut dw),
+                bias: Some(&mut db),
+                ..DenseGradients::default()
+            };
             let (x, weights) = (&inputs[layer], &self.weights[layer]);
             LAYER
                 .backward_observed(BATCH, x, &dz, weights, &mut scratch, gradients, &mut flow.layers[layer])

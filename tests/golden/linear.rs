@@ -32,8 +32,12 @@ fn dense<T: Element>(case: &Case) {
     let dy = case.input::<T>("dy");
     let mut dx = vec![T::nan(); x.len()];
     let (mut dweight, mut dbias) = (vec![T::zero(); weights.len()], vec![T::zero(); bias.len()]);
-    let gradients =
-        DenseGradients { input: Some(&mut dx), weights: Some(&mut dweight), bias: Some(&mut dbias) };
+    let gradients = DenseGradients {
+        input: Some(&mut dx),
+        weights: Some(&mut dweight),
+        bias: Some(&mut dbias),
+        ..DenseGradients::default()
+    };
     op.backward(batch, &x, &dy, &weights, &mut scratch, gradients).expect("valid");
     case.compare("dx", &dx);
     case.compare("dweight", &dweight);

@@ -7,7 +7,7 @@ use steadygrad::linear::{Dense, DenseGradients, DenseWeights};
 use steadygrad::loss::{CrossEntropy, Targets};
 use steadygrad::optim::{Adam, Clipped, Gradients};
 use steadygrad::recurrent::{Lstm, SequenceShape};
-use steadygrad::{Epilogue, RowShape};
+use steadygrad::{Epilogue, GradientMode, RowShape};
 
 use crate::recurrent::{Cell, Layer};
 use crate::timing::{Bench, Work, normal};
@@ -116,15 +116,13 @@ impl Model {
         let targets = Targets::Classes(&self.targets);
         let loss = CrossEntropy::default().forward_backward_in_place(shape, targets, None, logits).unwrap();
 
-        for gradient in self.dense_gradients.iter_mut().chain([&mut self.dembedding]) {
-            gradient.fill(0.0);
-        }
         let [weights, bias] = &mut self.dense_gradients;
-        let gradients =
-            DenseGradients { input: Some(&mut second.dy), weights: Some(weights), bias: Some(bias) };
+        let (input, mode) = (Some(&mut second.dy[..]), GradientMode::Overwrite);
+        let gradients = DenseGradients { input, weights: Some(weights), bias: Some(bias), mode };
         self.dense.backward(ROWS, &second.y, logits, &self.dense_weights[0], scratch, gradients).unwrap();
         second.backward(&first.y, &mut first.dy);
         first.backward(&self.x, &mut self.dx);
+        self.dembedding.fill(0.0);
         for (dx, &character) in self.dx.chunks_exact(WIDTH).zip(&self.characters) {
             let row = &mut self.dembedding[character as usize * WIDTH..][..WIDTH];
             row.iter_mut().zip(dx).for_each(|(sum, dx)| *sum += dx);

@@ -16,7 +16,7 @@ use steadygrad::norm::batch_norm::{
 };
 use steadygrad::optim::{self, Clipped, Momentum, Sgd};
 use steadygrad::residual::Add;
-use steadygrad::{Activation, BatchNorm, ChannelShape, Epilogue, RowShape};
+use steadygrad::{Activation, BatchNorm, ChannelShape, Epilogue, GradientMode, RowShape};
 
 use crate::timing::{Bench, Work, normal};
 
@@ -224,9 +224,9 @@ impl Network {
     }
 
     fn backward(&mut self) {
-        // All at once: a second thread would fall asleep in each of many pauses.
-        for gradient in &mut self.gradients {
-            gradient.fill(0.0);
+        for [_, _, dgamma, dbeta] in self.gradients.as_chunks_mut::<TENSORS>().0 {
+            dgamma.fill(0.0);
+            dbeta.fill(0.0);
         }
         for index in (0..self.layers.len()).rev() {
             let (before, layers) = self.layers.split_at_mut(index);
@@ -236,7 +236,8 @@ impl Network {
             };
             let weights = &self.parameters[index * TENSORS];
             let input = (index > 0).then_some(&mut self.dy[..]);
-            let gradients = DenseGradients { input, weights: Some(dweights), bias: Some(dbias) };
+            let mode = GradientMode::Overwrite;
+            let gradients = DenseGradients { input, weights: Some(dweights), bias: Some(dbias), mode };
             let x = before.last().map_or(&self.images, |below| &below.y);
             let scratch = &mut self.scratch;
             match &mut self.flow {

@@ -98,7 +98,7 @@ pub struct Stack<L> {
 pub struct StackGradients<'a, 'b, T> {
     /// Of the input: `steps · batch · inputs`, overwritten.
     pub x: Option<&'a mut [T]>,
-    /// Of the weights of each layer and direction, accumulated; their `x` is `None`.
+    /// Of the weights of each layer and direction, each with a mode of its own; their `x` is `None`.
     pub layers: &'a mut [RecurrentGradients<'b, T>],
 }
 
@@ -232,7 +232,7 @@ impl<L: Layer> Stack<L> {
     /// | `tape`      | [`tape_len`](Self::tape_len)                               | read: that of the forward; overwritten |
     /// | `dstate`    | `layers · directions · batch · hidden` (each)              | read as the gradient of the final states, overwritten with that of the initial ones |
     /// | `scratch`   | at least [`scratch_len`](Self::scratch_len)                | overwritten                  |
-    /// | `gradients` | as its fields say                                          | `x` overwritten, padding with 0, the others accumulated |
+    /// | `gradients` | as its fields say                                          | `x` overwritten, padding with 0, the others as their mode says |
     ///
     /// # Errors
     /// As [`forward`](Self::forward); [`Error::OutOfRange`] where an `x` of `gradients.layers` is not `None`.
@@ -255,6 +255,7 @@ impl<L: Layer> Stack<L> {
         self.check_gradients(batch.shape, &gradients)?;
         let StackGradients { x: mut dx, layers: gradients } = gradients;
         if dy.is_empty() {
+            gradients.iter_mut().for_each(RecurrentGradients::of_nothing);
             if let Some(dx) = dx {
                 dx.fill(T::zero());
             }
@@ -266,6 +267,7 @@ impl<L: Layer> Stack<L> {
         let Scratch { state: own_state, room, dy: apart, below, before, .. } = scratch;
         let Scratch { kept: [kept_h, kept_c], new_cells, zeros, products, .. } = scratch;
         zeros.fill(T::zero());
+        gradients.iter_mut().for_each(RecurrentGradients::prepare);
         let apart = &mut apart[..count * rows * outputs];
         for (half, apart) in apart.chunks_exact_mut(rows * outputs).enumerate() {
             collect(batch.moved(), dy, Columns::of(outputs, half, count), apart);
@@ -299,6 +301,7 @@ impl<L: Layer> Stack<L> {
                         carry: Carry::new(self.recurrent_mask(batch, at), room, outputs),
                         // What the other half has left is added to.
                         dx_start: if half == 0 { T::zero() } else { T::one() },
+                        dw_start: gradients[at].mode.start(),
                     },
                     keep: self.keep(batch, at, [&mut *kept_h, &mut *kept_c], zeros),
                     new_cells: &mut *new_cells,
