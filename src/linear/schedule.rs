@@ -201,11 +201,12 @@ impl<T: Element> Block<'_, T> {
         self.tiles.panels(self.active.level())
     }
 
-    /// Panels that a tile takes side by side, where there are as many: of a strip, or fewer where L2 gives no more than a line
-    /// at a time and lines of eight panels, whole pages apart, are as many as a set of L1 holds.
-    fn panels(&self) -> usize {
+    /// Panels that a tile takes side by side, where there are as many: of a strip, or fewer where they come from L2, which gives no
+    /// more than a line at a time, while lines of eight packed panels, whole pages apart, are as many as a set of L1 holds.
+    fn panels(&self, right: Right<'_, T>) -> usize {
         const FROM_L2: usize = 4;
-        if self.right_in == Cache::L2 { self.strip().min(FROM_L2) } else { self.strip() }
+        let is_packed = right.panel_step != lanes::<T>();
+        if is_packed && self.right_in == Cache::L2 { self.strip().min(FROM_L2) } else { self.strip() }
     }
 
     /// The panels after the first strip, as far as `cols` columns go, one a tile.
@@ -288,7 +289,7 @@ impl<T: Element> Block<'_, T> {
                     last,
                     left: self.left,
                     right,
-                    panels: self.panels(),
+                    panels: self.panels(right),
                     ahead,
                     start: self.start.starting_at(col + done),
                 };

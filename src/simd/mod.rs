@@ -26,7 +26,7 @@ use core::ops::{Add, Div, Mul, Neg, Sub};
 use crate::Element;
 
 pub(crate) use channels::{
-    Fold, STRIP, STRIP_IN_L2, STRIP_RUNS, Slots, Tile, fold_run, map_channels, total_of_channel,
+    Fold, STRIP, STRIP_IN_L2, STRIP_RUNS, Slots, Tile, fold_run, map_channels, put, total_of_channel,
 };
 pub use level::Level;
 pub(crate) use level::{Active, dispatch};

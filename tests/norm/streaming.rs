@@ -1,11 +1,15 @@
-//! Batch norm of tensors so large that its outputs bypass the caches.
+//! Norms of tensors so large that their outputs bypass the caches.
 
-use steadygrad::norm::Affine;
 use steadygrad::norm::batch_norm::{BackwardInputs, EpilogueBackward, FrozenStatistics, Gradients};
-use steadygrad::{Activation, BatchNorm, ChannelShape, Element, Epilogue};
+use steadygrad::norm::{Affine, NormGradients, SavedRows};
+use steadygrad::{Activation, BatchNorm, ChannelShape, Element, Epilogue, LayerNorm, RowShape};
 
 use crate::common::{Guarded, assert_same_bits, each_level};
 use crate::shape;
+
+/// Bytes from which the smallest pass, over three tensors, streams on every machine, and below which none does on any.
+const STREAMED: usize = 48 << 20;
+const CACHED: usize = 16 << 20;
 
 /// `len` elements of a pattern whose length divides no row.
 fn pattern<T: Element>(len: usize, seed: usize) -> Vec<T> {
@@ -17,12 +21,11 @@ fn pattern<T: Element>(len: usize, seed: usize) -> Vec<T> {
 /// Inference with residual and ReLU, and its backward, which work element by element: the whole has the bits of its rows, each
 /// of which goes through the caches.
 fn whole_is_its_rows<T: Element>(shape: ChannelShape) {
-    // Where streaming begins: x, residual and y are 48 MiB.
     let elements = shape.elements().unwrap();
-    assert!(3 * elements * size_of::<T>() >= 48 << 20, "{shape:?} is too small");
-    let row = ChannelShape { outer: shape.outer.div_ceil(3), ..shape };
+    assert!(3 * elements * size_of::<T>() >= STREAMED, "{shape:?} is too small");
+    let row = ChannelShape { outer: shape.outer.div_ceil(6), ..shape };
     let step = row.elements().unwrap();
-    assert!(5 * step * size_of::<T>() < 48 << 20, "{row:?} is too large");
+    assert!(5 * step * size_of::<T>() < CACHED, "{row:?} is too large");
 
     let (x, residual, dy) = (pattern::<T>(elements, 1), pattern::<T>(elements, 2), pattern::<T>(elements, 3));
     let (mean, variance) = (pattern::<T>(shape.channels, 4), vec![T::from_f64(0.7); shape.channels]);
@@ -66,5 +69,48 @@ fn batch_norm_streams_large_outputs_to_any_address() {
     }
     for shape in [shape(6, 7, 55_001), shape(90_000, 24, 1)] {
         whole_is_its_rows::<f64>(shape);
+    }
+}
+
+/// The gradient of the input of a layer norm, which goes row by row: the whole has the bits of its parts.
+fn rows_are_the_whole<T: Element>(cols: usize) {
+    let rows = STREAMED.div_ceil(3 * cols * size_of::<T>());
+    let (step, norm) = (rows.div_ceil(6), LayerNorm::default());
+    assert!(3 * step * cols * size_of::<T>() < CACHED);
+    let (x, dy, gamma) = (pattern::<T>(rows * cols, 1), pattern::<T>(rows * cols, 2), pattern::<T>(cols, 3));
+    let affine = Affine { gamma: Some(&gamma), beta: None };
+    let (mut y, mut mean, mut rstd) = (vec![T::nan(); rows * cols], vec![0.0; rows], vec![0.0; rows]);
+    let whole = RowShape { rows, cols };
+    norm.forward(whole, &x, affine, &mut mean, &mut rstd, &mut y).unwrap();
+    let run = |from: usize, dx: &mut [T]| {
+        let count = dx.len() / cols;
+        let (rows, part) = (from..from + count, from * cols..(from + count) * cols);
+        let shape = RowShape { rows: count, cols };
+        let mut scratch = vec![f64::NAN; norm.backward_scratch_len(shape)];
+        let (mut dgamma, mut dbeta) = (vec![T::zero(); cols], vec![T::zero(); cols]);
+        let gradients = NormGradients { input: dx, gamma: Some(&mut dgamma), beta: Some(&mut dbeta) };
+        let saved = SavedRows { x: &x[part.clone()], mean: &mean[rows.clone()], rstd: &rstd[rows] };
+        norm.backward(shape, &dy[part], Some(&gamma), saved, &mut scratch, gradients).unwrap();
+    };
+    each_level(|level| {
+        let mut parts = vec![T::nan(); rows * cols];
+        for from in (0..rows).step_by(step) {
+            let to = rows.min(from + step);
+            run(from, &mut parts[from * cols..to * cols]);
+        }
+        for shift in [0, 3] {
+            let mut dx = Guarded::<T>::aligned(rows * cols, shift);
+            run(0, dx.slice());
+            assert_same_bits(dx.checked(), &parts, || format!("{cols} columns at {level}, shift {shift}"));
+        }
+    });
+}
+
+#[test]
+fn layer_norm_streams_large_gradients_to_any_address() {
+    // Rows of whole lines, and of parts of lines.
+    for cols in [768, 770] {
+        rows_are_the_whole::<f32>(cols);
+        rows_are_the_whole::<f64>(cols);
     }
 }

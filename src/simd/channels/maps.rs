@@ -166,10 +166,10 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
 /// # Panics
 /// Where it streams, and `to` is not a whole vector or its address not a multiple of 64.
 #[inline(always)]
-fn put<V: Vector>(value: V, to: &mut [V::Elem], streams: bool) {
+pub(crate) fn put<V: Vector>(value: V, to: &mut [V::Elem], streams: bool) {
     if streams {
         assert!(to.len() == V::LANES && to.as_ptr().addr().is_multiple_of(LINE));
-        // SAFETY: there is room for a vector at such an address; `map_channels` ends with a fence.
+        // SAFETY: there is room for a vector at such an address; who streams ends with a fence.
         unsafe { value.stream(to.as_mut_ptr()) };
     } else if to.len() == V::LANES {
         value.store_into(to);

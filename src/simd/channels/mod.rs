@@ -8,7 +8,7 @@ mod maps;
 use core::marker::PhantomData;
 
 pub(crate) use folds::{Fold, fold_run, total_of_channel};
-pub(crate) use maps::map_channels;
+pub(crate) use maps::{map_channels, put};
 
 use super::{Isa, LINE, MatrixMut, Vector, load, load_partial};
 use crate::Element;

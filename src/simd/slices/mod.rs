@@ -8,6 +8,7 @@ pub(crate) use apart::{APART_BLOCK, fold_apart_f64, map_memory};
 pub(crate) use folds::{FOLD_BLOCK, fold_f64, fold2_f64, max, max_abs, widen, widen_partial};
 pub(crate) use maps::{combine, map, map_ahead, map2, map3, update};
 
+use super::machine::largest_cache;
 use super::{Isa, Vector};
 use crate::Element;
 
@@ -23,28 +24,36 @@ pub(crate) enum Store {
 /// How far ahead of streaming stores, and of a map in memory, their input is asked for: a page.
 const STREAM_AHEAD_BYTES: usize = 4096;
 
-/// Bytes of output from which streaming stores pay: a store past the last-level cache's share first reads the line
-/// it overwrites, a streaming one does not (28 against 16 GB/s copied; below, 5 to 10 times slower).
-const STREAMING_BYTES: usize = 64 << 20;
+/// Bytes below which nothing streams, whatever the largest cache has. A store past the caches' share first reads the line it
+/// overwrites, a streaming one does not (28 against 16 GB/s copied); of what stays in a cache it takes 5 to 10 times as long.
+const LEAST_STREAMING: usize = 16 << 20;
 
-/// Bytes that a pass reads and writes from which it streams: then the beginning of its output has left the caches when it is over.
+/// Bytes of an output from which it streams in any case: others may have their share of a cache that is larger.
 ///
-/// Of 49 MiB a Zen 4 with 32 MiB of last-level cache takes 0.6 to 0.8 of the time in runs, 0.85 to 0.95 with channels last.
-const STREAMING_PASS_BYTES: usize = 48 << 20;
+/// Of 32 MiB, where the largest cache has as many, ReLU takes a Zen 4 0.66 of the time, its backward 0.9.
+const MOST_OUTPUT: usize = 64 << 20;
+
+/// Bytes that a pass reads and writes from which it streams in any case.
+///
+/// Of 49 MiB a Zen 4 with 32 MiB of largest cache takes 0.6 to 0.8 of the time in runs, 0.85 to 0.95 with channels last; of 36 MiB
+/// of a layer norm's backward 0.8.
+const MOST_PASS: usize = 48 << 20;
 
 impl Store {
-    /// The faster store for the outputs of a pass over `elements` elements, inputs included.
+    /// The faster store for the outputs of a pass over `elements` elements, inputs included: where they are more than the largest
+    /// cache holds, the beginning of the outputs has left it when the pass is over.
     pub(crate) fn for_pass<T>(elements: usize) -> Self {
-        if elements.saturating_mul(size_of::<T>()) >= STREAMING_PASS_BYTES {
-            Self::Streaming
-        } else {
-            Self::Cached
-        }
+        Self::of(elements.saturating_mul(size_of::<T>()), MOST_PASS)
     }
 
-    /// The faster store for an output of `elements` elements.
+    /// The faster store for an output of `elements` elements, which is read from its beginning on when it is complete.
     pub(crate) fn for_output<T>(elements: usize) -> Self {
-        if elements.saturating_mul(size_of::<T>()) >= STREAMING_BYTES {
+        Self::of(elements.saturating_mul(size_of::<T>()), MOST_OUTPUT)
+    }
+
+    /// Whether so many bytes are more than the largest cache has, or `most`.
+    fn of(bytes: usize, most: usize) -> Self {
+        if bytes >= LEAST_STREAMING && bytes >= largest_cache().clamp(LEAST_STREAMING, most) {
             Self::Streaming
         } else {
             Self::Cached
