@@ -318,13 +318,15 @@ pub(super) enum Cache {
 
 impl Cache {
     fn of(bytes: usize) -> Self {
-        /// A smaller one has room for what else is used.
+        /// That of the machines with the least.
         const L1: usize = 32 * 1024;
         const HALF_OF_L2: usize = 512 * 1024;
-        match bytes {
-            ..=L1 => Self::L1,
-            ..=HALF_OF_L2 => Self::L2,
-            _ => Self::Beyond,
+        if bytes <= L1 {
+            Self::L1
+        } else if bytes <= HALF_OF_L2 {
+            Self::L2
+        } else {
+            Self::Beyond
         }
     }
 }

@@ -116,7 +116,7 @@ fn overwrites<L: Layer, T: Element>(layer: L, lens: Lens, state: (usize, usize),
     // One step, a few, more than are put together in one product, and none.
     for (steps, batch) in [(1, 3), (4, 3), (35, 18), (0, 3), (3, 0)] {
         let shape = SequenceShape { steps, batch };
-        let ends: Vec<usize> = (0..batch).map(|sequence| steps - sequence % steps.max(1).min(3)).collect();
+        let ends: Vec<usize> = (0..batch).map(|sequence| steps - sequence % steps.clamp(1, 3)).collect();
         let lengths = (steps * batch > 0).then(|| Lengths::new(shape, &ends).unwrap());
         let stream = Some(Philox { key: 7, counter: 0 });
         for (lengths, dropout) in [(None, None), (lengths.as_ref(), None), (None, stream)] {
