@@ -3,7 +3,8 @@
 use crate::Element;
 
 /// What a backward does with what the gradients of its parameters hold: adds to it, as to `PyTorch`'s `.grad`, or overwrites it, as
-/// after `zero_grad(set_to_none=True)`.
+/// after `zero_grad(set_to_none=True)`. Where a step of the optimizer takes several backwards (parts of a batch, of a sequence), the first
+/// overwrites and the others accumulate.
 ///
 /// ```
 /// use steadygrad::GradientMode;
@@ -22,7 +23,7 @@ pub enum GradientMode {
     /// The default: `gradient += …`.
     #[default]
     Accumulate,
-    /// `gradient = …`, with the bits of accumulating into zeros: nobody has to write those zeros, and the large gradients
+    /// `gradient = …`, with the bits of accumulating into zeros: nobody has to write those zeros, and the gradients of matrices
     /// are not read. Zeros where the batch is empty.
     Overwrite,
 }

@@ -150,7 +150,11 @@ impl Network {
         self.forward(&samples.images, Some(step), flow.as_deref_mut())?;
         let loss = self.loss(samples)?;
         let batch = samples.len();
-        self.gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
+        // Those of weights and biases are overwritten.
+        for [_, _, gamma, beta] in self.gradients.as_chunks_mut::<TENSORS>().0 {
+            gamma.fill(0.0);
+            beta.fill(0.0);
+        }
         for index in (0..self.layers.len()).rev() {
             let drops = index.checked_sub(1).map(|below| self.drops(below, step));
             let (before, layer) = self.layers.split_at_mut(index);

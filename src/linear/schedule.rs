@@ -202,7 +202,7 @@ impl<T: Element> Block<'_, T> {
     }
 
     /// Panels that a tile takes side by side, where there are as many: of a strip, or fewer where they come from L2, which gives no
-    /// more than a line at a time, while lines of eight packed panels, whole pages apart, are as many as a set of L1 holds.
+    /// more than a line at a time, while lines of eight packed panels, often whole pages apart, are as many as a set of L1 holds.
     fn panels(&self, right: Right<'_, T>) -> usize {
         const FROM_L2: usize = 4;
         let is_packed = right.panel_step != lanes::<T>();
@@ -320,6 +320,7 @@ impl Cache {
     fn of(bytes: usize) -> Self {
         /// That of the machines with the least.
         const L1: usize = 32 * 1024;
+        /// Of one with 1 MiB: the other half has what else is used.
         const HALF_OF_L2: usize = 512 * 1024;
         if bytes <= L1 {
             Self::L1

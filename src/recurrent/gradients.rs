@@ -130,9 +130,13 @@ impl<T: Element> PackedRecurrent<T> {
                 (rows - batch..rows, later.clone(), later.start + batch..later.end + batch)
             }
         };
-        add((together, 0), later, part(y, outputs, &earlier), *dw_start, dw);
+        let mut start = *dw_start;
+        if !later.is_empty() {
+            add((together, 0), later, part(y, outputs, &earlier), start, dw);
+            start = T::one();
+        }
         if turn == 0 {
-            add((together, 0), first, h0, T::one(), dw);
+            add((together, 0), first, h0, start, dw);
         }
     }
 }

@@ -181,7 +181,7 @@ pub trait Layer: Copy + Debug + Pass {
     /// | `tape`      | [`tape_len`](Self::tape_len)                | read: that of the forward; overwritten                   |
     /// | `dstate`    | `batch · hidden` each                       | read as the gradient of the final state, overwritten with that of the initial one |
     /// | `scratch`   | at least [`scratch_len`](Self::scratch_len) | overwritten                                              |
-    /// | `gradients` | as its fields say                           | `x` overwritten, the others accumulated or overwritten   |
+    /// | `gradients` | as its fields say                           | `x` overwritten, the others as their mode says           |
     ///
     /// Truncated backpropagation is zeros in `dstate` where the sequence is cut.
     ///

@@ -322,19 +322,19 @@ impl<T: Element> PackedRecurrent<T> {
     }
 }
 
-/// `C += Aᵀ·B` of rows of `m` and of `n`: the sum of their outer products.
+/// `C = start·C + Aᵀ·B` of rows of `m` and of `n`: the sum of their outer products.
 pub(super) fn add_outer<T: Element>(
     (m, n): (usize, usize),
-    a: &[T],
-    b: &[T],
+    (a, b): (&[T], &[T]),
+    start: T,
     scratch: &mut [T],
     c: &mut [T],
 ) {
     let shape = outer(m, n, a.len().checked_div(m).unwrap_or(0));
-    multiply(shape, a, Factor::Strided(b), Start::Scaled(T::one()), scratch, c);
+    multiply(shape, a, Factor::Strided(b), Start::Scaled(start), scratch, c);
 }
 
-/// `C = Aᵀ·B` of `k` rows: the sum of their outer products.
+/// The product `Aᵀ·B` of `k` rows: the sum of their outer products.
 pub(super) fn outer(m: usize, n: usize, k: usize) -> GemmShape {
     GemmShape { a: MatrixLayout::transposed(m, k), ..GemmShape::dense(m, n, k) }
 }

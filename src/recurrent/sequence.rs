@@ -329,8 +329,8 @@ impl<T> Default for RecurrentGradients<'_, T> {
 impl<T: Element> RecurrentGradients<'_, T> {
     /// Makes all but the matrices of the products, whose first sums overwrite them, ones to accumulate into.
     pub(super) fn prepare(&mut self) {
-        let Self { input_bias, recurrent_bias, projection, peephole, norm, mode, .. } = self;
-        for gradient in [input_bias, recurrent_bias, projection, peephole, norm] {
+        let Self { input_bias, recurrent_bias, peephole, norm, mode, .. } = self;
+        for gradient in [input_bias, recurrent_bias, peephole, norm] {
             mode.prepare(gradient.as_deref_mut());
         }
     }
@@ -338,7 +338,7 @@ impl<T: Element> RecurrentGradients<'_, T> {
     /// What they are where no sequence has a step.
     pub(super) fn of_nothing(&mut self) {
         self.prepare();
-        for gradient in [&mut self.input, &mut self.recurrent] {
+        for gradient in [&mut self.input, &mut self.recurrent, &mut self.projection] {
             self.mode.prepare(gradient.as_deref_mut());
         }
     }

@@ -108,8 +108,8 @@ fn rows_are_the_whole<T: Element>(cols: usize) {
 
 #[test]
 fn layer_norm_streams_large_gradients_to_any_address() {
-    // Rows of whole lines, and of parts of lines.
-    for cols in [768, 770] {
+    // Rows of whole lines, taken one by one and some together (of f32 256, of f64 1280), and of parts of lines.
+    for cols in [256, 768, 1280, 770] {
         rows_are_the_whole::<f32>(cols);
         rows_are_the_whole::<f64>(cols);
     }

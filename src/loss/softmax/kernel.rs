@@ -124,7 +124,8 @@ impl<T: Element> Kernel for Backward<'_, T> {
             self.rows,
             #[inline(always)]
             |(dy, mut row)| {
-                forward(isa, softmax, row.reborrow());
+                // It is read again at once.
+                forward(isa, softmax, row.reborrow().cached());
                 let sum = row_sum(isa, softmax, row.output(), dy);
                 simd::map2(
                     isa,

@@ -272,7 +272,8 @@ impl Pass for Lstm {
         let all = 0..walk.len();
         if let Some(dw) = gradients.projection.take().filter(|_| self.projection.is_some()) {
             let (dprojected, units) = (part(dprojected, outputs, &all), part(units, hidden, &all));
-            add_outer((outputs, hidden), dprojected, units, buffers.scratch, dw);
+            let start = gradients.mode.start();
+            add_outer((outputs, hidden), (dprojected, units), start, buffers.scratch, dw);
         }
         if let Some(dp) = gradients.peephole.take().filter(|dp| !dp.is_empty()) {
             // The gradients of the gates are not needed any more: what they are times what their gates saw.

@@ -161,7 +161,8 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
     }
 }
 
-/// Overwrites `to`, at most a vector; past the caches where it `streams`.
+/// Overwrites `to`, at most a vector; past the caches where it `streams`: then [`Isa::fence`] must follow before another thread
+/// reads.
 ///
 /// # Panics
 /// Where it streams, and `to` is not a whole vector or its address not a multiple of 64.
