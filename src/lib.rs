@@ -22,8 +22,8 @@
 //! - Input gradients are overwritten, parameter gradients are accumulated (`+=`); each argument table says which. Where
 //!   gradients have a [`GradientMode`], it can say that those of parameters are overwritten too.
 //! - On `Err` every output is untouched: all checks come before the first write.
-//! - No elements, rows or tensors is `Ok`, with nothing done (gradients that are overwritten are zero); a dimension that is reduced over must not be 0
-//!   ([`Error::Empty`]).
+//! - No elements, rows or tensors is `Ok`, with nothing done (gradients that are overwritten are zero); a dimension that is
+//!   reduced over must not be 0 ([`Error::Empty`]).
 //! - A result has the same bits for any number of threads, and on AVX2 and AVX-512; the portable level, which may lack
 //!   fused multiply-add, is within the stated bounds.
 //! - Work runs on rayon's current pool; small work stays on the caller's thread. Around a training step [`keep_awake`] spares

@@ -77,8 +77,8 @@ impl<T: Element, R: Rule> Kernel for Backward<'_, T, R> {
         let Rows { data: (x, dy, mut dx), width: cols } = rows;
         sums.fill(0.0);
         let count = x.len() / cols;
-        // Every vector is a line then. Where rows share lines, those would be read before they are written, one at each end of a
-        // row, and all wait for them: of 4096x768 that took 1.4 of the time of ordinary stores.
+        // Every vector is a line then. Where rows share lines, those at both ends of a row would go through the caches: of 4096x768
+        // that took 1.4 of the time of ordinary stores in f32, 0.9 in f64.
         let streams = store == Store::Streaming
             && dx.as_ptr().addr().is_multiple_of(LINE)
             && (cols * size_of::<T>()).is_multiple_of(LINE);

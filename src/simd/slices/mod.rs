@@ -24,12 +24,12 @@ pub(crate) enum Store {
 /// How far ahead of streaming stores, and of a map in memory, their input is asked for: a page.
 const STREAM_AHEAD_BYTES: usize = 4096;
 
-/// Bytes below which nothing streams, however small the largest cache: nothing so small was measured to gain. A store past the caches' share first reads the line it
+/// Bytes below which nothing streams, however small the largest cache: nothing smaller was measured. A store past the caches' share first reads the line it
 /// overwrites, a streaming one does not (28 against 16 GB/s copied); of what stays in a cache it takes 5 to 10 times as long.
 const LEAST_STREAMING: usize = 16 << 20;
 
-/// Bytes of an output from which it streams in any case: others may have their share of a cache that is larger, and on an Ice Lake
-/// and a Xeon that was found right before the cache was asked for.
+/// Bytes of an output from which it streams in any case: others may have their share of a cache that is larger. It was the
+/// rule for every machine before the cache was asked for.
 ///
 /// Of 32 MiB, where the largest cache has as many, ReLU takes a Zen 4 0.66 of the time, its backward 0.9.
 const MOST_OUTPUT: usize = 64 << 20;
