@@ -10,7 +10,6 @@ mod kernel;
 mod packed;
 pub mod reference;
 mod schedule;
-mod streamed;
 
 pub use dense::{Dense, DenseGradients, DenseWeights};
 pub use gemm::{Gemm, GemmShape, MatrixLayout, Transpose};

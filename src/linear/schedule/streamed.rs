@@ -1,11 +1,16 @@
 //! Products of few rows that read their right factor as it is stored.
 
-use super::GemmShape;
-use super::kernel::{Rows, Source, Start, Tiles};
-use super::schedule::{Block, Blocking, Cache, PAGE, Panels, Task, has_panels, lanes, operations};
+use super::blocking::{Blocking, Cache};
+use super::tasks::{Block, Panels, Task};
+use super::{has_panels, lanes, operations};
+use crate::linear::GemmShape;
+use crate::linear::kernel::{Rows, Source, Start, Tiles};
 use crate::parallel::join;
 use crate::simd::{Active, MatrixMut, Right};
 use crate::{Element, Epilogue, Level};
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
 
 /// A product of few rows with a B that is read as it is stored, from beyond L2: in blocks of `k`, the next of which is
 /// asked for meanwhile. Each task goes through all of `k`, so that no thread waits for others. Against packing B: 10 rows
