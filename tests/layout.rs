@@ -236,9 +236,12 @@ fn folders() -> Vec<String> {
     fn walk(folder: &Path, found: &mut Vec<String>) {
         for path in entries(folder).into_iter().filter(|path| path.is_dir()) {
             let relative = path.strip_prefix(root().join("src")).expect("inside src");
-            let is_part = ["kernel", "reference"].iter().any(|part| path.ends_with(part));
+            let name = relative.to_string_lossy().replace('\\', "/");
+            let in_leaf = name.rsplit_once('/').is_some_and(|(folder, _)| kind(folder) == Some(Kind::Leaf));
+            let is_part =
+                in_leaf && ["kernel", "reference", "schedule"].iter().any(|part| path.ends_with(part));
             if !is_part {
-                found.push(relative.to_string_lossy().replace('\\', "/"));
+                found.push(name);
             }
             walk(&path, found);
         }

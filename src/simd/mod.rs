@@ -15,6 +15,7 @@ mod channels;
 mod intrinsics;
 mod level;
 mod machine;
+mod matrix;
 mod portable;
 mod products;
 mod slices;
@@ -30,15 +31,14 @@ pub(crate) use channels::{
 };
 pub use level::Level;
 pub(crate) use level::{Active, dispatch};
+pub(crate) use matrix::{MatrixMut, load_tile, store_tile};
 pub(crate) use products::{Products, Source, map_products, sum_products};
 pub(crate) use slices::{
     APART_BLOCK, FOLD_BLOCK, InOut, Store, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined,
     load, load_partial, map, map_ahead, map_memory, map2, map3, max, max_abs, splat, update, widen,
     widen_partial,
 };
-pub(crate) use tile::{
-    Ahead, Left, Lines, MatrixMut, Right, TALLEST, load_tile, multiply_tile, store_tile, transpose_block,
-};
+pub(crate) use tile::{Ahead, Left, Lines, Right, TALLEST, multiply_tile, transpose_block};
 pub(crate) use zip::zip;
 
 /// Bytes of a cache line.

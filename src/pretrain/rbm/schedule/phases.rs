@@ -1,92 +1,18 @@
-//! The phases of a step, and evaluations: products by the dense layer's kernels, and passes over their results.
+//! The phases of a step, and what is learnt from them.
 
-use super::kernel::{FreeEnergy, Means, MeansAndSamples, Move, PseudoLikelihood, Samples, Shift};
-use super::train::{ContrastiveDivergence, Negative};
-use super::{Rbm, RbmTensors, RbmWeights, VisibleUnits, reference};
-use crate::linear::{self, Factor, GemmShape, MatrixLayout, Product, Start};
-use crate::parallel::{self, Offset, PARALLEL_BLOCK, Rows};
+use super::{hidden_input, means, means_and_samples, samples, visible_input};
+use crate::linear::{self, Factor, Product, Start};
+use crate::parallel::{self, PARALLEL_BLOCK, Rows};
+use crate::pretrain::rbm::kernel::{Move, Shift};
+use crate::pretrain::rbm::{
+    ContrastiveDivergence, Negative, Rbm, RbmTensors, RbmWeights, VisibleUnits, reference,
+};
 use crate::random::Philox;
 use crate::simd::{self, Active};
-use crate::{Activation, Element, Epilogue};
-
-/// Units worth a task of their own: a sigmoid and a random word each.
-const BLOCK: usize = PARALLEL_BLOCK / 4;
+use crate::{Element, Epilogue};
 
 /// Words of one draw begin at a multiple of this, a group of the generator.
 const GROUP: u64 = 64;
-
-/// z = x·Wᵀ + c, and f(z) where there is one.
-pub(super) fn hidden_input<T: Element>(
-    rbm: Rbm,
-    x: &[T],
-    weights: RbmWeights<'_, T>,
-    activation: Option<Activation>,
-    scratch: &mut [T],
-    z: &mut [T],
-) {
-    <T as linear::Compiled>::multiply(Product {
-        shape: rbm.hidden_shape(z.len() / rbm.hidden),
-        alpha: T::one(),
-        a: x,
-        b: Factor::Strided(weights.weights),
-        start: Start::Bias(weights.hidden_bias),
-        epilogue: Epilogue { activation, residual: None },
-        scratch,
-        c: z,
-    });
-}
-
-/// z = h·W + b, and f(z) where there is one.
-pub(super) fn visible_input<T: Element>(
-    rbm: Rbm,
-    h: &[T],
-    weights: RbmWeights<'_, T>,
-    activation: Option<Activation>,
-    scratch: &mut [T],
-    z: &mut [T],
-) {
-    <T as linear::Compiled>::multiply(Product {
-        shape: rbm.visible_shape(z.len() / rbm.visible),
-        alpha: T::one(),
-        a: h,
-        b: Factor::Strided(weights.weights),
-        start: Start::Bias(weights.visible_bias),
-        epilogue: Epilogue { activation, residual: None },
-        scratch,
-        c: z,
-    });
-}
-
-/// `z = share · σ(z)`.
-fn means<T: Element>(share: T, z: &mut [T]) {
-    let active = Active::current();
-    parallel::for_each(z, BLOCK, |z| simd::dispatch(active, Means { share, z }));
-}
-
-/// `z = share · σ(z)` with samples of σ(z), by the words of `stream` from `first` on.
-pub(super) fn means_and_samples<T: Element>(
-    stream: Philox,
-    first: u64,
-    share: T,
-    z: &mut [T],
-    samples: &mut [T],
-) {
-    let active = Active::current();
-    let data = Offset { first: 0, data: (z, samples) };
-    parallel::for_each(data, BLOCK, |Offset { first: at, data: (z, samples) }| {
-        let first = first.wrapping_add(at as u64);
-        simd::dispatch(active, MeansAndSamples { stream, first, share, z, samples });
-    });
-}
-
-/// `z` = samples of the units that are given `z`, by the words of `stream` from `first` on.
-pub(super) fn samples<T: Element>(units: VisibleUnits, stream: Philox, first: u64, z: &mut [T]) {
-    let active = Active::current();
-    parallel::for_each(Offset { first: 0, data: z }, BLOCK, |Offset { first: at, data: z }| {
-        let first = first.wrapping_add(at as u64);
-        simd::dispatch(active, Samples { units, stream, first, z });
-    });
-}
 
 /// Where the words of the next draw begin.
 struct Draws {
@@ -104,7 +30,7 @@ impl Draws {
 
 /// What a step changes.
 #[derive(Debug)]
-pub(super) enum Target<'a, T> {
+pub(in crate::pretrain::rbm) enum Target<'a, T> {
     /// Parameters, with what they keep of the steps before.
     Move { parameters: RbmTensors<'a, T>, velocity: Option<RbmTensors<'a, T>> },
     /// The gradient of these parameters.
@@ -123,16 +49,16 @@ impl<T: Copy> Target<'_, T> {
 /// A step of checked arguments.
 #[derive(Debug)]
 pub struct Training<'a, T> {
-    pub(super) op: ContrastiveDivergence,
-    pub(super) batch: usize,
+    pub(in crate::pretrain::rbm) op: ContrastiveDivergence,
+    pub(in crate::pretrain::rbm) batch: usize,
     /// Rows of the chain, or `batch` where there is none.
-    pub(super) particles: usize,
-    pub(super) v: &'a [T],
-    pub(super) stream: Philox,
-    pub(super) target: Target<'a, T>,
-    pub(super) chain: Option<&'a mut [T]>,
-    pub(super) activity: Option<&'a mut [T]>,
-    pub(super) scratch: &'a mut [T],
+    pub(in crate::pretrain::rbm) particles: usize,
+    pub(in crate::pretrain::rbm) v: &'a [T],
+    pub(in crate::pretrain::rbm) stream: Philox,
+    pub(in crate::pretrain::rbm) target: Target<'a, T>,
+    pub(in crate::pretrain::rbm) chain: Option<&'a mut [T]>,
+    pub(in crate::pretrain::rbm) activity: Option<&'a mut [T]>,
+    pub(in crate::pretrain::rbm) scratch: &'a mut [T],
 }
 
 /// What the phases leave: the data and what the model made of it, one below the other.
@@ -146,7 +72,7 @@ struct Phases<'a, T> {
     scratch: &'a mut [T],
 }
 
-pub(super) fn train<T: Element>(call: Training<'_, T>) {
+pub(in crate::pretrain::rbm) fn train<T: Element>(call: Training<'_, T>) {
     let Training { op, batch, particles, v, stream, mut target, chain, activity, scratch } = call;
     let Rbm { visible, hidden, .. } = op.rbm;
     let rows = batch + particles;
@@ -352,80 +278,5 @@ fn reconstruct<T: Element>(
     visible_input(op.rbm, h, weights, activation, scratch, v);
     if op.negative == Negative::Sampled {
         samples(op.rbm.units, draws.stream, draws.take(v.len()), v);
-    }
-}
-
-/// An evaluation of checked arguments.
-#[derive(Debug)]
-pub struct Evaluation<'a, T> {
-    pub(super) rbm: Rbm,
-    pub(super) v: &'a [T],
-    pub(super) weights: RbmWeights<'a, T>,
-    pub(super) scratch: &'a mut [T],
-}
-
-pub(super) fn free_energy<T: Element>(call: Evaluation<'_, T>, energies: &mut [f64]) {
-    let Evaluation { rbm, v, weights, scratch } = call;
-    let (z, scratch) = scratch.split_at_mut(energies.len() * rbm.hidden);
-    hidden_input(rbm, v, weights, None, scratch, z);
-    let active = Active::current();
-    let data = (Rows { data: v, width: rbm.visible }, Rows { data: &*z, width: rbm.hidden }, energies);
-    parallel::for_each(data, parallel::row_block(rbm.hidden), |(v, z, energies)| {
-        let (v, z, visible_bias) = (v.data, z.data, weights.visible_bias);
-        simd::dispatch(active, FreeEnergy { units: rbm.units, visible_bias, v, z, energies });
-    });
-}
-
-/// The sum over the rows.
-pub(super) fn pseudo_likelihood<T: Element>(call: Evaluation<'_, T>) -> f64 {
-    let Evaluation { rbm, v, weights, scratch } = call;
-    let Rbm { visible, hidden, .. } = rbm;
-    let elements = v.len() / visible * hidden;
-    let (transposed, scratch) = scratch.split_at_mut(visible * hidden);
-    let (z, scratch) = scratch.split_at_mut(elements);
-    let (softplus, scratch) = scratch.split_at_mut(elements);
-    for (j, w) in weights.weights.chunks_exact(visible).enumerate() {
-        for (i, &w) in w.iter().enumerate() {
-            transposed[i * hidden + j] = w;
-        }
-    }
-    hidden_input(rbm, v, weights, None, scratch, z);
-    softplus.copy_from_slice(z);
-    let curve = Activation::Softplus { beta: 1.0, threshold: f64::INFINITY };
-    <T as crate::activation::Compiled>::forward(curve, simd::InOut::in_place(softplus));
-    let (active, transposed) = (Active::current(), &*transposed);
-    let rows = (
-        Rows { data: v, width: visible },
-        Rows { data: &*z, width: hidden },
-        Rows { data: &*softplus, width: hidden },
-    );
-    let block = PARALLEL_BLOCK.div_ceil(visible * hidden);
-    parallel::reduce(
-        rows,
-        block,
-        |(v, z, softplus)| {
-            let (v, z, softplus, visible_bias) = (v.data, z.data, softplus.data, weights.visible_bias);
-            simd::dispatch(active, PseudoLikelihood { visible_bias, transposed, v, z, softplus })
-        },
-        |a, b| a + b,
-    )
-}
-
-impl Rbm {
-    /// z = v·Wᵀ.
-    pub(super) fn hidden_shape(&self, rows: usize) -> GemmShape {
-        let b = MatrixLayout::transposed(self.visible, self.hidden);
-        GemmShape { b, ..GemmShape::dense(rows, self.hidden, self.visible) }
-    }
-
-    /// z = h·W.
-    pub(super) fn visible_shape(&self, rows: usize) -> GemmShape {
-        GemmShape::dense(rows, self.visible, self.hidden)
-    }
-
-    /// Hᵀ·V.
-    pub(super) fn statistics_shape(&self, rows: usize) -> GemmShape {
-        let a = MatrixLayout::transposed(self.hidden, rows);
-        GemmShape { a, ..GemmShape::dense(self.hidden, self.visible, rows) }
     }
 }
