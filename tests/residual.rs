@@ -3,13 +3,13 @@
 mod common;
 
 use common::{
-    Guarded, assert_close, assert_equal_everywhere, assert_same_bits, assert_terms, each_level, lengths,
-    special_values, tolerance,
+    Guarded, argument, assert_close, assert_equal_everywhere, assert_same_bits, assert_terms, each_level,
+    lengths, special_values, tolerance,
 };
 use proptest::prelude::*;
 use steadygrad::reference::{self, philox};
 use steadygrad::residual::{Add, Highway, HighwayGradients, HighwayInputs, Scaled, StochasticDepth};
-use steadygrad::{Activation, ChannelShape, Element, Error, GradCheck, Philox, RowShape};
+use steadygrad::{Activation, ChannelShape, Element, GradCheck, Philox, RowShape};
 
 const CURVES: [Activation; 6] = [
     Activation::Identity,
@@ -24,15 +24,6 @@ const STREAM: Philox = Philox { key: 11, counter: 5 };
 
 /// Lengths past several blocks of threads.
 const LONG: usize = 140_003;
-
-fn argument(error: Error) -> &'static str {
-    match error {
-        Error::Length { argument, .. }
-        | Error::OutOfRange { argument, .. }
-        | Error::Overflow { argument } => argument,
-        other => panic!("{other:?}"),
-    }
-}
 
 // ------------------------------------------------------------------------------------------------------- add
 

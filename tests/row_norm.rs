@@ -2,6 +2,17 @@
 
 mod common;
 mod row_norm {
-    pub(crate) mod group_norm;
-    pub(crate) mod layer_norm;
+    mod group_norm {
+        mod properties;
+        mod reference;
+        mod refusals;
+        pub(crate) mod subject;
+    }
+    mod layer_norm {
+        mod properties;
+        mod reference;
+        mod refusals;
+        pub(crate) mod subject;
+    }
+    pub(crate) mod results;
 }

@@ -1,7 +1,7 @@
 //! What every family's tests share: levels and pools to run at, guarded buffers, and the one tolerance table.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use steadygrad::{ChannelShape, Element, Level};
+use steadygrad::{ChannelShape, Element, Error, Level};
 
 /// How far a result may be from the exact value: the larger of both bounds.
 #[derive(Clone, Copy, Debug)]
@@ -192,6 +192,22 @@ pub(crate) fn numbers<T: Element>(seed: u64, len: usize, deviation: f64) -> Vec<
     (0..len)
         .map(|_| T::from_f64((0..4).map(|_| rng.random_range(-1.0..1.0)).sum::<f64>() * deviation))
         .collect()
+}
+
+/// The same numbers in `f64`.
+pub(crate) fn widen<T: Element>(x: &[T]) -> Vec<f64> {
+    x.iter().map(|&x| Element::to_f64(x)).collect()
+}
+
+/// The argument or dimension that an error names.
+pub(crate) fn argument(error: Error) -> &'static str {
+    match error {
+        Error::Length { argument, .. }
+        | Error::OutOfRange { argument, .. }
+        | Error::Overflow { argument } => argument,
+        Error::Empty { dimension } => dimension,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Special values of `T`: zeros, infinities, NaN, the smallest, the largest, and kinks of the activations.

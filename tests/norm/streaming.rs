@@ -4,8 +4,8 @@ use steadygrad::norm::batch_norm::{BackwardInputs, EpilogueBackward, FrozenStati
 use steadygrad::norm::{Affine, NormGradients, SavedRows};
 use steadygrad::{Activation, BatchNorm, ChannelShape, Element, Epilogue, LayerNorm, RowShape};
 
+use super::subject::shape;
 use crate::common::{Guarded, assert_same_bits, each_level};
-use crate::shape;
 
 /// Bytes from which the smallest pass, over three tensors, streams on every machine, and below which none does on any.
 const STREAMED: usize = 48 << 20;

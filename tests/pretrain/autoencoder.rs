@@ -4,11 +4,11 @@ use steadygrad::pretrain::{
     Autoencoder, AutoencoderTensors, AutoencoderWeights, Corruption, Reconstruction, VisibleUnits,
 };
 use steadygrad::reference::{self, autoencoder as textbook, philox};
-use steadygrad::{Activation, Element, Error, Philox};
+use steadygrad::{Activation, Element, Philox};
 
 use super::machine::data;
 use crate::common::{
-    Tolerance, assert_close, assert_equal_everywhere, assert_same_bits, each_level, numbers,
+    Tolerance, argument, assert_close, assert_equal_everywhere, assert_same_bits, each_level, numbers,
 };
 
 const STREAM: Philox = Philox { key: 9, counter: 4 };
@@ -318,16 +318,6 @@ fn autoencoder_corruption_of_all_or_nothing() {
     let kept = out.iter().sum::<f32>() / x.len() as f32;
     // Five standard errors of a share of 0.75 among 200,000.
     assert!((kept - 0.75).abs() < 5.0 * (0.75_f32 * 0.25 / 2e5).sqrt(), "{kept}");
-}
-
-fn argument(error: Error) -> &'static str {
-    match error {
-        Error::Length { argument, .. }
-        | Error::OutOfRange { argument, .. }
-        | Error::Overflow { argument } => argument,
-        Error::Empty { dimension } => dimension,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

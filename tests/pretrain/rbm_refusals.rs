@@ -6,18 +6,9 @@ use steadygrad::pretrain::{
 use steadygrad::{Error, Philox};
 
 use super::machine::{Machine, data};
+use crate::common::argument;
 
 const STREAM: Philox = Philox { key: 1, counter: 1 };
-
-fn argument(error: Error) -> &'static str {
-    match error {
-        Error::Length { argument, .. }
-        | Error::OutOfRange { argument, .. }
-        | Error::Overflow { argument } => argument,
-        Error::Empty { dimension } => dimension,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn rbm_evaluation_names_the_bad_argument() {

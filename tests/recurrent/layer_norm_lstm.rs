@@ -7,10 +7,9 @@ use steadygrad::recurrent::{
 use steadygrad::reference::layer_norm_lstm::{self, Parameters};
 use steadygrad::{Element, Error};
 
+use super::subject::DIRECTIONS;
+use super::textbook::dot;
 use crate::common::{assert_equal_everywhere, assert_same_bits, each_level, numbers};
-use crate::dot;
-
-const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
 
 /// x, dy, h, c, dh, dc; input weights, recurrent weights, input bias, recurrent bias, norm.
 type Given<T> = [Vec<T>; 11];

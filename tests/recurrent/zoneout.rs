@@ -9,8 +9,8 @@ use steadygrad::reference::{lstm, zoneout};
 use steadygrad::regularize::{Dropout, MaskShape};
 use steadygrad::{Element, Error, Philox};
 
+use super::textbook::dot;
 use crate::common::{each_level, each_pool, numbers};
-use crate::dot;
 
 const SHAPE: SequenceShape = SequenceShape { steps: 5, batch: 3 };
 const INPUTS: usize = 2;

@@ -6,8 +6,9 @@ use steadygrad::recurrent::{
 };
 use steadygrad::{Element, Error, Philox};
 
+use super::refusals::name;
+use super::subject::{Cell, Given, Sizes, borrow};
 use crate::common::{assert_same_bits, each_level, each_pool};
-use crate::{Cell, Given, Sizes, borrow, name};
 
 /// `[y, h, c]` of the forward, then of the inference.
 fn both_ways<C: Cell, T: Element>(sizes: &Sizes, given: &Given<T>) -> [[Vec<T>; 3]; 2] {

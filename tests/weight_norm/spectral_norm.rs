@@ -8,7 +8,7 @@ use steadygrad::{Element, Error, WeightShape};
 
 use crate::common::{
     Guarded, Tolerance, assert_close, assert_equal_everywhere, assert_same_bits, each_level, numbers,
-    tolerance,
+    tolerance, widen,
 };
 
 /// A matrix with the state that a step starts from, and a gradient of what it gives.
@@ -34,10 +34,6 @@ struct Results<T> {
 
 fn shape(outputs: usize, inputs: usize) -> WeightShape {
     WeightShape { outputs, inputs, field: 1 }
-}
-
-fn widen<T: Element>(x: &[T]) -> Vec<f64> {
-    x.iter().map(|&x| Element::to_f64(x)).collect()
 }
 
 /// Σ|a·b|

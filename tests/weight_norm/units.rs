@@ -8,7 +8,7 @@ use steadygrad::{Element, Error, WeightShape};
 
 use crate::common::{
     self, Guarded, Tolerance, assert_close, assert_equal_everywhere, assert_same_bits, each_level, numbers,
-    tolerance,
+    tolerance, widen,
 };
 
 /// Which of the two.
@@ -40,10 +40,6 @@ struct Results<T> {
 
 fn shape(outputs: usize, inputs: usize, field: usize) -> WeightShape {
     WeightShape { outputs, inputs, field }
-}
-
-fn widen<T: Element>(x: &[T]) -> Vec<f64> {
-    x.iter().map(|&x| Element::to_f64(x)).collect()
 }
 
 impl Op {
