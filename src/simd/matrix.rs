@@ -50,21 +50,26 @@ impl<'a, T> MatrixMut<'a, T> {
         unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
     }
 
-    /// `COUNT` rows from `row` on, as slices.
+    /// Overwrites the vector of row `row` from column `col` on; past the caches where it `STREAMS`: then [`Isa::fence`] must
+    /// follow before another thread reads.
     ///
-    /// # Panics
-    /// Where there are fewer.
+    /// # Safety
+    /// There is such a row, and its columns reach to the vector's end; where it streams, the vector begins at a multiple of 64.
     #[inline(always)]
-    pub(super) fn rows_from<const COUNT: usize>(&mut self, row: usize) -> [&mut [T]; COUNT] {
-        assert!(COUNT <= self.rows && row <= self.rows - COUNT && self.cols <= self.stride);
-        core::array::from_fn(
-            #[inline(always)]
-            |r| {
-                let start = self.start.wrapping_add((row + r) * self.stride);
-                // SAFETY: as in `row`; the rows do not overlap, as none is longer than the way to the next.
-                unsafe { core::slice::from_raw_parts_mut(start, self.cols) }
-            },
-        )
+    pub(super) unsafe fn write<V: Vector<Elem = T>, const STREAMS: bool>(
+        &mut self,
+        value: V,
+        row: usize,
+        col: usize,
+    ) {
+        let to = self.start.wrapping_add(row * self.stride + col);
+        if STREAMS {
+            // SAFETY: the caller's, in the data that `new` was given.
+            unsafe { value.stream(to) };
+        } else {
+            // SAFETY: likewise.
+            unsafe { value.store(to) };
+        }
     }
 
     /// The first element, and the elements from a row to the next.

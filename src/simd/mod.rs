@@ -27,7 +27,7 @@ use core::ops::{Add, Div, Mul, Neg, Sub};
 use crate::Element;
 
 pub(crate) use channels::{
-    Fold, STRIP, STRIP_IN_L2, STRIP_RUNS, Slots, Tile, fold_run, map_channels, put, total_of_channel,
+    Fold, STRIP, STRIP_IN_L2, STRIP_RUNS, Slots, Tile, fold_run, map_channels, put, totals_of_channels,
 };
 pub use level::Level;
 pub(crate) use level::{Active, dispatch};

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::kernel::{self, Differentiating, Gate, Normalizing};
+use super::kernel::{self, Differentiating, Gate, Normalizing, Numbers};
 use super::parts::{
     BackwardInputs, EpilogueBackward, FrozenStatistics, GradientSums, Gradients, SavedStatistics,
 };
@@ -34,18 +34,6 @@ pub(super) enum Statistics<'a, T> {
     Merged(SavedStatistics<'a>, &'a [GradientSums]),
     /// Of earlier batches.
     Frozen(FrozenStatistics<'a, T>),
-}
-
-impl<T: Element> Statistics<'_, T> {
-    /// (mean, rstd).
-    fn of_channel(&self, channel: usize, eps: f64) -> (f64, f64) {
-        match self {
-            Self::Saved(saved) | Self::Merged(saved, _) => (saved.mean[channel], saved.rstd[channel]),
-            Self::Frozen(FrozenStatistics { mean, variance }) => {
-                (mean[channel].to_f64(), rstd_of(variance[channel].to_f64(), eps))
-            }
-        }
-    }
 }
 
 /// What a backward writes for some channels.
@@ -199,14 +187,27 @@ impl<T: Element> BackwardStrips<'_, T> {
     /// Sums, and what follows from them, of one strip.
     fn run(&self, mut part: BackwardPart<'_, T>) {
         let (Common { strips, eps, affine, .. }, channels) = (&self.common, part.channels.clone());
-        let mut mean = [0.0; STRIP];
-        let mut rstd = [0.0; STRIP];
-        let mut normalizing = Normalizing::new();
-        for (at, channel) in channels.clone().enumerate() {
-            (mean[at], rstd[at]) = self.statistics.of_channel(channel, *eps);
-            normalizing.set(at, mean[at], affine.gamma(channel) * rstd[at], affine.beta(channel));
+        let (active, width) = (self.common.active, channels.end - channels.start);
+        let (mut numbers, mut by) = (Numbers::default(), Normalizing::new());
+        let (mean, rstd) = (&mut numbers.mean[..width], &mut numbers.rstd[..width]);
+        match self.statistics {
+            Statistics::Saved(saved) | Statistics::Merged(saved, _) => {
+                mean.copy_from_slice(&saved.mean[channels.clone()]);
+                rstd.copy_from_slice(&saved.rstd[channels.clone()]);
+            }
+            Statistics::Frozen(frozen) => {
+                for (at, channel) in channels.clone().enumerate() {
+                    mean[at] = frozen.mean[channel].to_f64();
+                    rstd[at] = rstd_of(frozen.variance[channel].to_f64(), *eps);
+                }
+            }
         }
-        let strip = Strip { task: self, channels: channels.clone(), mean, normalizing };
+        let affine = affine.part(channels.start, width);
+        simd::dispatch(
+            active,
+            kernel::Prepare { channels: width, affine, numbers: &mut numbers, by: &mut by },
+        );
+        let strip = Strip { task: self, channels: channels.clone(), mean: numbers.mean, normalizing: by };
 
         let depends = matches!(self.statistics, Statistics::Saved(_)) && part.dx.is_some();
         let wants_sums = part.dgamma.is_some() || part.dbeta.is_some() || part.sums.is_some() || depends;
@@ -218,33 +219,33 @@ impl<T: Element> BackwardStrips<'_, T> {
                 rows,
                 strips.rows(),
                 |rows, sums| strip.sums(rows, wants_sums, sums),
-                |sums: &mut Sums, other| sums.add(other, channels.end - channels.start),
+                |sums: &mut Sums, other| sums.add(other, width),
             )
         } else {
             Sums::default()
         };
         let count = (strips.shape.outer * strips.shape.inner) as u64;
-        let mut differentiating = Differentiating::new();
-        for (at, channel) in channels.enumerate() {
-            let own = GradientSums { count, dy: totals[0][at], dy_deviation: totals[1][at] };
-            if let Some(sums) = &mut part.sums {
-                sums[at] = own;
+        let own = [&totals[0][..width], &totals[1][..width]];
+        if let Some(sums) = part.sums {
+            for (at, sums) in sums.iter_mut().enumerate() {
+                *sums = GradientSums { count, dy: own[0][at], dy_deviation: own[1][at] };
             }
-            if let Some(dgamma) = &mut part.dgamma {
-                dgamma[at] = T::from_f64(dgamma[at].to_f64() + own.dy_deviation * rstd[at]);
-            }
-            if let Some(dbeta) = &mut part.dbeta {
-                dbeta[at] = T::from_f64(dbeta[at].to_f64() + own.dy);
-            }
-            let all = match self.statistics {
-                Statistics::Saved(_) => own,
-                Statistics::Merged(_, sums) => sums[channel],
-                Statistics::Frozen(_) => GradientSums { count, ..GradientSums::default() },
-            };
-            let count = all.count as f64;
-            let means = [all.dy / count, all.dy_deviation / count * rstd[at] * rstd[at]];
-            differentiating.set(at, affine.gamma(channel) * rstd[at], mean[at], means);
         }
+        let (mut of_all, mut counts) = ([[0.0; STRIP]; 2], [count as f64; STRIP]);
+        let all = match self.statistics {
+            Statistics::Saved(_) => own,
+            Statistics::Merged(_, sums) => {
+                for (at, sums) in sums[channels].iter().enumerate() {
+                    (of_all[0][at], of_all[1][at]) = (sums.dy, sums.dy_deviation);
+                    counts[at] = sums.count as f64;
+                }
+                of_all.each_ref().map(|sums| &sums[..width])
+            }
+            Statistics::Frozen(_) => of_all.each_ref().map(|sums| &sums[..width]),
+        };
+        let (mut differentiating, counts) = (Differentiating::new(), &counts[..width]);
+        let (numbers, dgamma, dbeta, by) = (&numbers, part.dgamma, part.dbeta, &mut differentiating);
+        simd::dispatch(active, kernel::FinishSums { own, all, counts, numbers, dgamma, dbeta, by });
         if let Some(dx) = part.dx {
             let rows = Offset { first: 0, data: InputRows { dx, dresidual: part.dresidual } };
             parallel::for_each(rows, strips.rows(), |Offset { first, data }| {
@@ -428,7 +429,7 @@ impl<T: Element> Strip<'_, T> {
         let outputs = kernel::Outputs { dx, dz, store };
         match self.task.statistics {
             Statistics::Frozen(_) => {
-                simd::dispatch(active, kernel::Scale { gated, scale: &by.0[0], outputs })
+                simd::dispatch(active, kernel::Scale { gated, differentiating: by, outputs })
             }
             _ => simd::dispatch(active, kernel::Differentiate { gated, differentiating: by, outputs }),
         }

@@ -2,13 +2,13 @@
 
 use core::ops::Range;
 
-use super::kernel::{self, Normalizing};
+use super::kernel::{self, Normalizing, Numbers};
 use super::parts::FrozenStatistics;
-use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
+use super::schedule::{Common, each_span, each_strip, each_tile};
 use crate::activation::kernel::Rectifier;
 use crate::norm::Affine;
 use crate::parallel::{self, Offset, Split};
-use crate::simd::{self, Active, MatrixMut, Store};
+use crate::simd::{self, Active, MatrixMut, STRIP, Store};
 use crate::stats::Moments;
 use crate::stats::moments::moments_of_strip;
 use crate::strips::Strips;
@@ -85,15 +85,6 @@ pub(super) fn forward<T: Element>(job: Forward<'_, T>) {
     });
 }
 
-/// `momentum·new + (1 − momentum)·old`, where a weight of 0 takes no part.
-fn blend<T: Element>(momentum: f64, new: f64, old: T) -> T {
-    if momentum == 0.0 {
-        return old;
-    }
-    let kept = if momentum == 1.0 { 0.0 } else { (1.0 - momentum) * old.to_f64() };
-    T::from_f64(momentum * new + kept)
-}
-
 impl<T: Element> Common<'_, T> {
     /// Statistics and normalisation of one strip.
     fn forward(
@@ -101,33 +92,46 @@ impl<T: Element> Common<'_, T> {
         epilogue: &Epilogue<'_, T>,
         source: Source<'_, T>,
         momentum: f64,
-        mut part: ForwardPart<'_, T>,
+        part: ForwardPart<'_, T>,
     ) {
         let channels = part.channels.clone();
-        let of_strip = matches!(source, Source::Batch)
-            .then(|| moments_of_strip(self.active, self.strips, self.x, &channels));
-        let mut by = Normalizing::new();
-        for (at, channel) in channels.clone().enumerate() {
-            let moments = match (source, &of_strip) {
-                (Source::Merged(merged), _) => Some(merged[channel]),
-                (_, of_strip) => of_strip.as_ref().map(|of_strip| of_strip.channel(at)),
-            };
-            if let (Some(moments), Some((mean, variance))) = (moments, &mut part.running) {
-                mean[at] = blend(momentum, moments.mean, mean[at]);
-                variance[at] = blend(momentum, moments.unbiased_variance(), variance[at]);
-            }
-            let (mean, variance) = match (source, moments) {
-                (Source::Frozen(frozen), _) => {
-                    (frozen.mean[channel].to_f64(), frozen.variance[channel].to_f64())
+        let (active, width) = (self.active, channels.end - channels.start);
+        let affine = self.affine.part(channels.start, width);
+        let (mut numbers, mut counts) = (Numbers::default(), [1.0; STRIP]);
+        let counts = &mut counts[..width];
+        let (mean, m2) = (&mut numbers.mean[..width], &mut numbers.rstd[..width]);
+        match source {
+            Source::Batch => {
+                let moments = moments_of_strip(active, self.strips, self.x, &channels);
+                counts.fill(moments.count() as f64);
+                for (to, of_strip) in [&mut *mean, m2].into_iter().zip(moments.slots()) {
+                    to.copy_from_slice(&of_strip[..to.len()]);
                 }
-                (_, moments) => moments.map_or((0.0, 0.0), |moments| (moments.mean, moments.variance())),
-            };
-            let rstd = rstd_of(variance, self.eps);
-            if let Some((mean_out, rstd_out)) = &mut part.saved {
-                (mean_out[at], rstd_out[at]) = (mean, rstd);
             }
-            by.set(at, mean, self.affine.gamma(channel) * rstd, self.affine.beta(channel));
+            Source::Merged(merged) => {
+                for (at, moments) in merged[channels.clone()].iter().enumerate() {
+                    (counts[at], mean[at], m2[at]) = (moments.count as f64, moments.mean, moments.m2);
+                }
+            }
+            Source::Frozen(FrozenStatistics { mean: frozen_mean, variance }) => {
+                for (at, channel) in channels.clone().enumerate() {
+                    (mean[at], m2[at]) = (frozen_mean[channel].to_f64(), variance[channel].to_f64());
+                }
+            }
         }
+        if let Some(running) = part.running {
+            simd::dispatch(active, kernel::Track { momentum, counts, moments: [mean, m2], running });
+        }
+        simd::dispatch(active, kernel::InverseDeviations { eps: self.eps, counts, m2 });
+        if let Some((mean_out, rstd_out)) = part.saved {
+            mean_out.copy_from_slice(mean);
+            rstd_out.copy_from_slice(m2);
+        }
+        let mut by = Normalizing::new();
+        simd::dispatch(
+            active,
+            kernel::Prepare { channels: width, affine, numbers: &mut numbers, by: &mut by },
+        );
         if part.y.rows() == 0 {
             return;
         }

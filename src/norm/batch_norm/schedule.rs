@@ -47,6 +47,7 @@ pub(super) fn each_strip<S: Split>(strips: Strips, mut part: S, f: impl Fn(S)) {
 }
 
 /// 1/√(variance + eps).
+#[inline(always)]
 pub(super) fn rstd_of(variance: f64, eps: f64) -> f64 {
     1.0 / num_traits::Float::sqrt(variance + eps)
 }

@@ -51,54 +51,93 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
         P: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
         F: Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
     {
-        let lanes = T::Vector::<I>::LANES;
-        let rows = rows_from::<T, N, COUNT>(&self.tiles, row_index);
-        let asked = self.tiles.map(
+        let (tiles, width) = (self.tiles, self.tiles[0].width);
+        let rows = rows_from::<T, N, COUNT>(&tiles, row_index);
+        let whole = width / GROUP;
+        let vector = inlined(
+            #[inline(always)]
+            |n: usize, row: usize, col: usize| {
+                // SAFETY: `rows_from` has found the rows, and whole groups end within their width.
+                unsafe { tiles[n].vector(isa, row_index + row, col) }
+            },
+        );
+        let asked = tiles.map(
             #[inline(always)]
             |tile| tile.start.wrapping_add((row_index + ahead).wrapping_mul(tile.stride)),
         );
-        let [first, second] = self.sums;
-        for col in (0..self.tiles[0].width).step_by(GROUP) {
-            let halves = [col, col + F64_LANES];
-            // Sixteen lanes make the group with one vector, eight with two.
-            let parts = [col, col + GROUP - lanes];
-            let mut sums = [[splat(isa, 0.0); 2]; 2];
-            let mut about = [splat(isa, 0.0); 2];
-            let mut of_channel = [[splat(isa, T::zero()); K]; 2];
+        for group in 0..whole {
+            self.group::<I, M, COUNT>(isa, asked, group, vector);
+        }
+        if whole * GROUP < width {
+            let to_end = inlined(
+                #[inline(always)]
+                |n: usize, row: usize, col: usize| load_to_end(isa, rows[row][n], col),
+            );
+            self.group::<I, M, COUNT>(isa, asked, whole, to_end);
+        }
+    }
+
+    /// [`columns`](Self::columns) of a group of channels; `take(n, row, col)` is a vector of a tile, the rows counted from the first.
+    #[inline(always)]
+    fn group<I: Isa, const M: usize, const COUNT: usize>(
+        &mut self,
+        isa: I,
+        asked: [*const T; N],
+        group: usize,
+        take: impl Fn(usize, usize, usize) -> T::Vector<I>,
+    ) where
+        P: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
+        F: Fn([I::F64; M], I::F64, [I::F64; 2]) -> [I::F64; 2],
+    {
+        // Sixteen lanes make the group with one vector, eight with two.
+        let parts = [0, GROUP - T::Vector::<I>::LANES];
+        let halves = [0, F64_LANES];
+        // In arrays of a group's length the places of vectors need no checks.
+        let [first, second] = self.sums.each_mut().map(
+            #[inline(always)]
+            |sums| &mut sums.as_chunks_mut::<GROUP>().0[group],
+        );
+        let about_group = &self.about.as_chunks::<GROUP>().0[group];
+        let coefficients = self.coefficients.map(
+            #[inline(always)]
+            |coefficients| &coefficients.as_chunks::<GROUP>().0[group],
+        );
+        let mut sums = [[splat(isa, 0.0); 2]; 2];
+        let mut about = [splat(isa, 0.0); 2];
+        let mut of_channel = [[splat(isa, T::zero()); K]; 2];
+        for half in 0..2 {
+            sums[half] = [load(isa, &first[halves[half]..]), load(isa, &second[halves[half]..])];
+            about[half] = load(isa, &about_group[halves[half]..]);
+            for k in 0..K {
+                of_channel[half][k] = load(isa, &coefficients[k][parts[half]..]);
+            }
+        }
+        for row in 0..COUNT {
+            let mut prepared = [[splat(isa, T::zero()); M]; 2];
+            for part in 0..2 {
+                let mut x = [splat(isa, T::zero()); N];
+                for n in 0..N {
+                    x[n] = take(n, row, group * GROUP + parts[part]);
+                }
+                prepared[part] = (self.prepare)(x, of_channel[part]);
+            }
+            let mut x = [[splat(isa, 0.0); M]; 2];
+            for m in 0..M {
+                let [one, other] = [prepared[0][m], prepared[1][m]];
+                let wide = T::widen(isa, [one, other, one, other]);
+                (x[0][m], x[1][m]) = (wide[0], wide[1]);
+            }
             for half in 0..2 {
-                sums[half] = [load(isa, &first[halves[half]..]), load(isa, &second[halves[half]..])];
-                about[half] = load(isa, &self.about[halves[half]..]);
-                for k in 0..K {
-                    of_channel[half][k] = load(isa, &self.coefficients[k][parts[half]..]);
-                }
+                sums[half] = (self.f)(x[half], about[half], sums[half]);
             }
-            for row in rows {
-                let mut prepared = [[splat(isa, T::zero()); M]; 2];
-                for part in 0..2 {
-                    let mut x = [splat(isa, T::zero()); N];
-                    for n in 0..N {
-                        x[n] = load_to_end(isa, row[n], parts[part]);
-                    }
-                    prepared[part] = (self.prepare)(x, of_channel[part]);
-                }
-                let mut x = [[splat(isa, 0.0); M]; 2];
-                for m in 0..M {
-                    let [one, other] = [prepared[0][m], prepared[1][m]];
-                    let wide = T::widen(isa, [one, other, one, other]);
-                    (x[0][m], x[1][m]) = (wide[0], wide[1]);
-                }
-                for half in 0..2 {
-                    sums[half] = (self.f)(x[half], about[half], sums[half]);
-                }
-            }
-            for half in 0..2 {
-                sums[half][0].store_into(&mut first[halves[half]..]);
-                sums[half][1].store_into(&mut second[halves[half]..]);
-            }
-            for n in 0..N {
-                for row in 0..COUNT {
-                    isa.prefetch(asked[n].wrapping_add(row * self.tiles[n].stride + col));
-                }
+        }
+        for half in 0..2 {
+            sums[half][0].store_into(&mut first[halves[half]..]);
+            sums[half][1].store_into(&mut second[halves[half]..]);
+        }
+        for n in 0..N {
+            for row in 0..COUNT {
+                isa.prefetch(asked[n].wrapping_add(row * self.tiles[n].stride + group * GROUP));
             }
         }
     }
@@ -219,12 +258,15 @@ const INDICES: [f64; FOLD_BLOCK] = {
     indices
 };
 
-/// The sum of channel `channel` out of what [`Fold`] has added up. It may be put in place `channel` of `sums` once those before
-/// have been taken.
+/// Replaces what [`Fold`] has added up by the two totals of each of the first `channels`.
 #[inline(always)]
-pub(crate) fn total_of_channel<I: Isa>(isa: I, inner: usize, sums: &Slots, channel: usize) -> f64 {
-    if inner == 1 {
-        return sums[channel];
+pub(crate) fn totals_of_channels<I: Isa>(isa: I, inner: usize, channels: usize, sums: &mut [Slots; 2]) {
+    // Channels side by side have their totals in place.
+    if inner > 1 {
+        for sums in sums {
+            for channel in 0..channels {
+                sums[channel] = load::<I, f64>(isa, &sums[channel * F64_LANES..]).sum();
+            }
+        }
     }
-    load::<I, f64>(isa, &sums[channel * F64_LANES..]).sum()
 }

@@ -103,17 +103,22 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
         let whole = if is_one_stream { 0 } else { count / ROWS * ROWS };
         for at in (0..whole).step_by(ROWS) {
             let row = if downwards { count - ROWS - at } else { at };
-            self.rows::<I, ROWS, STREAMS>(isa, row, &mut outputs);
+            // SAFETY: there are `whole` such rows.
+            unsafe { self.rows::<I, ROWS, STREAMS>(isa, row, &mut outputs) };
         }
         for at in whole..count {
             let row = if downwards { count - 1 - at } else { at };
-            self.rows::<I, 1, STREAMS>(isa, row, &mut outputs);
+            // SAFETY: there are `count`.
+            unsafe { self.rows::<I, 1, STREAMS>(isa, row, &mut outputs) };
         }
     }
 
     /// `COUNT` rows from `row` on, so that a channel's coefficients are read once for all of them.
+    ///
+    /// # Safety
+    /// All tiles and outputs have these rows and the same width; where it streams, the outputs' rows are aligned whole vectors.
     #[inline(always)]
-    fn rows<I: Isa, const COUNT: usize, const STREAMS: bool>(
+    unsafe fn rows<I: Isa, const COUNT: usize, const STREAMS: bool>(
         &self,
         isa: I,
         row: usize,
@@ -121,40 +126,57 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
     ) where
         F: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
     {
-        let Self { tiles, coefficients, written, .. } = self;
+        // Copies, which a write through a pointer cannot change.
+        let Self { tiles, from_memory, coefficients, written, .. } = *self;
+        let mut outputs = outputs.each_mut().map(MatrixMut::reborrow);
         let (lanes, width) = (T::Vector::<I>::LANES, written[0].width);
         let far = written[0].rows_ahead(ROWS);
         let ahead = if self.downwards { row.wrapping_sub(far) } else { row + far };
-        let outputs = outputs.each_mut().map(
-            #[inline(always)]
-            |out| out.rows_from::<COUNT>(row),
-        );
-        let rows = rows_from::<T, N, COUNT>(tiles, row);
-        for at in (0..width).step_by(lanes) {
+        let whole = width - width % lanes;
+        for at in (0..whole).step_by(lanes) {
             let mut of_channel = [splat(isa, T::zero()); K];
             for k in 0..K {
                 of_channel[k] = load(isa, &coefficients[k][at..]);
             }
             for n in 0..N {
-                if self.from_memory[n] {
+                if from_memory[n] {
                     for row in 0..COUNT {
                         tiles[n].prefetch(isa, ahead.wrapping_add(row), at);
                     }
                 }
             }
-            for row in 0..COUNT {
+            for r in 0..COUNT {
                 if !STREAMS {
                     for m in 0..M {
-                        written[m].prefetch(isa, ahead.wrapping_add(row), at);
+                        written[m].prefetch(isa, ahead.wrapping_add(r), at);
                     }
                 }
+                let mut x = [splat(isa, T::zero()); N];
+                for n in 0..N {
+                    // SAFETY: the caller's; the vector ends within the width.
+                    x[n] = unsafe { tiles[n].vector(isa, row + r, at) };
+                }
+                let results = (self.f)(x, of_channel);
+                for m in 0..M {
+                    // SAFETY: likewise; where it streams, all vectors of aligned rows are aligned.
+                    unsafe { outputs[m].write::<_, STREAMS>(results[m], row + r, at) };
+                }
+            }
+        }
+        if whole < width {
+            let mut of_channel = [splat(isa, T::zero()); K];
+            for k in 0..K {
+                of_channel[k] = load(isa, &coefficients[k][whole..]);
+            }
+            for r in 0..COUNT {
+                let [rows] = rows_from::<T, N, 1>(&tiles, row + r);
                 map_at(
                     isa,
-                    (rows[row], at..width.min(at + lanes)),
+                    (rows, whole..width),
                     of_channel,
                     &self.f,
                     #[inline(always)]
-                    |m, value, at| put(value, &mut outputs[m][row][at], STREAMS),
+                    |m, value, at| put(value, &mut outputs[m].row(row + r)[at], false),
                 );
             }
         }

@@ -7,7 +7,7 @@ mod maps;
 
 use core::marker::PhantomData;
 
-pub(crate) use folds::{Fold, fold_run, total_of_channel};
+pub(crate) use folds::{Fold, fold_run, totals_of_channels};
 pub(crate) use maps::{map_channels, put};
 
 use super::{Isa, LINE, MatrixMut, Vector, load, load_partial};
@@ -69,6 +69,16 @@ impl<'a, T: Element> Tile<'a, T> {
 
     pub(crate) fn width(&self) -> usize {
         self.width
+    }
+
+    /// The vector of row `row` from `col` on.
+    ///
+    /// # Safety
+    /// There is such a row, and its width reaches to the vector's end.
+    #[inline(always)]
+    unsafe fn vector<I: Isa>(&self, isa: I, row: usize, col: usize) -> T::Vector<I> {
+        // SAFETY: the caller's, in the data that `new` was given.
+        unsafe { Vector::load(isa, self.start.wrapping_add(row * self.stride + col)) }
     }
 
     /// Asks for the cache line of an element; there need not be such an element.

@@ -20,6 +20,16 @@ impl Default for StripMoments {
 }
 
 impl StripMoments {
+    /// Values of each channel.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Means and m2.
+    pub(crate) fn slots(&self) -> &[Slots; 2] {
+        &self.slots
+    }
+
     /// Moments of the strip's channel `channel`.
     pub(crate) fn channel(&self, channel: usize) -> Moments {
         let [mean, m2] = &self.slots;
@@ -71,9 +81,15 @@ impl<T: Element> Kernel for OfTile<'_, T> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let Self { inner, tile, moments: StripMoments { channels, count, slots } } = self;
-        let mut about = [0.0; STRIP];
-        for (about, &first) in about.iter_mut().zip(tile.row(0).iter().step_by(inner)) {
-            *about = about_first(first);
+        let (mut about, firsts) = ([0.0; STRIP], tile.row(0));
+        if inner == 1 {
+            for (about, &first) in about.iter_mut().zip(firsts) {
+                *about = about_first(first);
+            }
+        } else {
+            for (about, &first) in about.iter_mut().zip(firsts.iter().step_by(inner)) {
+                *about = about_first(first);
+            }
         }
         let fold = simd::Fold {
             inner,
@@ -91,11 +107,11 @@ impl<T: Element> Kernel for OfTile<'_, T> {
         *channels = tile.width().div_ceil(inner);
         let each = tile.rows() * (tile.width() / *channels);
         *count = each as u64;
+        simd::totals_of_channels(isa, inner, *channels, slots);
         let [mean, m2] = slots;
-        for channel in 0..*channels {
-            let sum = simd::total_of_channel(isa, inner, mean, channel);
-            let squares = simd::total_of_channel(isa, inner, m2, channel);
-            (mean[channel], m2[channel]) = moments_of_sums(about[channel], [sum, squares], each as f64);
+        let sums = mean[..*channels].iter_mut().zip(m2);
+        for ((mean, m2), &about) in sums.zip(&about) {
+            (*mean, *m2) = moments_of_sums(about, [*mean, *m2], each as f64);
         }
     }
 }

@@ -1,34 +1,9 @@
 //! The maps and sums over a tile of channels.
 
+use super::{Differentiating, Normalizing};
 use crate::Element;
 use crate::activation::kernel::Rectifier;
 use crate::simd::{self, Isa, Kernel, MatrixMut, STRIP, Slots, Store, Tile, Vector};
-
-/// What normalises a strip: `y = (x − shift)·scale + offset`, with the mean as a shift and what that lost, in offset.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Normalizing<T>(pub(super) [[T; STRIP]; 3]);
-
-impl<T: Element> Normalizing<T> {
-    /// By channel: shift, scale and offset.
-    fn coefficients(&self) -> [&[T; STRIP]; 3] {
-        self.0.each_ref()
-    }
-
-    pub(super) fn new() -> Self {
-        Self([[T::zero(); STRIP]; 3])
-    }
-
-    /// Sets channel `channel` to `y = (x − mean)·scale + beta`.
-    pub(super) fn set(&mut self, channel: usize, mean: f64, scale: f64, beta: f64) {
-        let shift = T::from_f64(mean);
-        let lost = mean - shift.to_f64();
-        // Where nothing was lost, an infinite scale must not make it NaN.
-        let offset = if lost == 0.0 { beta } else { beta - lost * scale };
-        for (coefficients, value) in self.0.iter_mut().zip([shift, T::from_f64(scale), T::from_f64(offset)]) {
-            coefficients[channel] = value;
-        }
-    }
-}
 
 /// `(x − shift)·scale + offset`.
 #[inline(always)]
@@ -37,15 +12,15 @@ fn normalized<V: Vector>(x: V, [shift, scale, offset]: [V; 3]) -> V {
 }
 
 /// `y = f((x − shift)·scale + offset)`.
-pub(super) struct Normalize<'a, T> {
-    pub(super) inner: usize,
-    pub(super) by: &'a Normalizing<T>,
-    pub(super) rectifier: Rectifier<T>,
+pub(in crate::norm::batch_norm) struct Normalize<'a, T> {
+    pub(in crate::norm::batch_norm) inner: usize,
+    pub(in crate::norm::batch_norm) by: &'a Normalizing<T>,
+    pub(in crate::norm::batch_norm) rectifier: Rectifier<T>,
     /// Whether x has left L2 since it was read.
-    pub(super) from_memory: bool,
-    pub(super) x: Tile<'a, T>,
-    pub(super) y: MatrixMut<'a, T>,
-    pub(super) store: Store,
+    pub(in crate::norm::batch_norm) from_memory: bool,
+    pub(in crate::norm::batch_norm) x: Tile<'a, T>,
+    pub(in crate::norm::batch_norm) y: MatrixMut<'a, T>,
+    pub(in crate::norm::batch_norm) store: Store,
 }
 
 impl<T: Element> Kernel for Normalize<'_, T> {
@@ -66,16 +41,16 @@ impl<T: Element> Kernel for Normalize<'_, T> {
 }
 
 /// `y = f((x − shift)·scale + offset + residual)`.
-pub(super) struct NormalizeAdd<'a, T> {
-    pub(super) inner: usize,
-    pub(super) by: &'a Normalizing<T>,
-    pub(super) rectifier: Rectifier<T>,
+pub(in crate::norm::batch_norm) struct NormalizeAdd<'a, T> {
+    pub(in crate::norm::batch_norm) inner: usize,
+    pub(in crate::norm::batch_norm) by: &'a Normalizing<T>,
+    pub(in crate::norm::batch_norm) rectifier: Rectifier<T>,
     /// Whether x has left L2 since it was read.
-    pub(super) from_memory: bool,
-    pub(super) x: Tile<'a, T>,
-    pub(super) residual: Tile<'a, T>,
-    pub(super) y: MatrixMut<'a, T>,
-    pub(super) store: Store,
+    pub(in crate::norm::batch_norm) from_memory: bool,
+    pub(in crate::norm::batch_norm) x: Tile<'a, T>,
+    pub(in crate::norm::batch_norm) residual: Tile<'a, T>,
+    pub(in crate::norm::batch_norm) y: MatrixMut<'a, T>,
+    pub(in crate::norm::batch_norm) store: Store,
 }
 
 impl<T: Element> Kernel for NormalizeAdd<'_, T> {
@@ -97,14 +72,16 @@ impl<T: Element> Kernel for NormalizeAdd<'_, T> {
 
 /// How the gradient dz of the norm's output comes out of dy, while both are in registers. Its `N` tiles begin with x
 /// and dy; of zeros it makes 0.
-pub(super) trait Gate<T: Element, const N: usize>: Copy {
+pub(in crate::norm::batch_norm) trait Gate<T: Element, const N: usize>:
+    Copy
+{
     /// dz, given what normalises the channel.
     fn gradient<V: Vector<Elem = T>>(self, tiles: [V; N], by: [V; 3]) -> V;
 }
 
 /// dz = dy.
 #[derive(Clone, Copy)]
-pub(super) struct Open;
+pub(in crate::norm::batch_norm) struct Open;
 
 impl<T: Element> Gate<T, 2> for Open {
     #[inline(always)]
@@ -115,7 +92,7 @@ impl<T: Element> Gate<T, 2> for Open {
 
 /// Through an activation of the norm's output, which is computed anew from x.
 #[derive(Clone, Copy)]
-pub(super) struct FromInput<T>(pub(super) Rectifier<T>);
+pub(in crate::norm::batch_norm) struct FromInput<T>(pub(in crate::norm::batch_norm) Rectifier<T>);
 
 impl<T: Element> Gate<T, 2> for FromInput<T> {
     #[inline(always)]
@@ -126,7 +103,7 @@ impl<T: Element> Gate<T, 2> for FromInput<T> {
 
 /// Through an activation whose output is the third tile.
 #[derive(Clone, Copy)]
-pub(super) struct FromOutput<T>(pub(super) Rectifier<T>);
+pub(in crate::norm::batch_norm) struct FromOutput<T>(pub(in crate::norm::batch_norm) Rectifier<T>);
 
 impl<T: Element> Gate<T, 3> for FromOutput<T> {
     #[inline(always)]
@@ -137,20 +114,20 @@ impl<T: Element> Gate<T, 3> for FromOutput<T> {
 
 /// A gate with the tiles that it reads, and what normalises them.
 #[derive(Clone, Copy)]
-pub(super) struct Gated<'a, T, G, const N: usize> {
-    pub(super) inner: usize,
-    pub(super) by: &'a Normalizing<T>,
-    pub(super) gate: G,
+pub(in crate::norm::batch_norm) struct Gated<'a, T, G, const N: usize> {
+    pub(in crate::norm::batch_norm) inner: usize,
+    pub(in crate::norm::batch_norm) by: &'a Normalizing<T>,
+    pub(in crate::norm::batch_norm) gate: G,
     /// Whether the tiles have left L2 since they were read.
-    pub(super) from_memory: bool,
-    pub(super) tiles: [Tile<'a, T>; N],
+    pub(in crate::norm::batch_norm) from_memory: bool,
+    pub(in crate::norm::batch_norm) tiles: [Tile<'a, T>; N],
 }
 
 /// `[Σdz, Σdz·(x − mean)]` of each channel, added to `sums`.
-pub(super) struct GradientSums<'a, T, G, const N: usize> {
-    pub(super) gated: Gated<'a, T, G, N>,
-    pub(super) mean: &'a Slots,
-    pub(super) sums: &'a mut [Slots; 2],
+pub(in crate::norm::batch_norm) struct GradientSums<'a, T, G, const N: usize> {
+    pub(in crate::norm::batch_norm) gated: Gated<'a, T, G, N>,
+    pub(in crate::norm::batch_norm) mean: &'a Slots,
+    pub(in crate::norm::batch_norm) sums: &'a mut [Slots; 2],
 }
 
 impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for GradientSums<'_, T, G, N> {
@@ -180,52 +157,26 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for GradientSums<'_, T, G
 }
 
 /// Replaces the sums of vectors by the two totals of each channel.
-pub(super) struct Totals<'a> {
-    pub(super) inner: usize,
-    pub(super) channels: usize,
-    pub(super) sums: &'a mut [Slots; 2],
+pub(in crate::norm::batch_norm) struct Totals<'a> {
+    pub(in crate::norm::batch_norm) inner: usize,
+    pub(in crate::norm::batch_norm) channels: usize,
+    pub(in crate::norm::batch_norm) sums: &'a mut [Slots; 2],
 }
 
 impl Kernel for Totals<'_> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        for sums in self.sums {
-            for channel in 0..self.channels {
-                sums[channel] = simd::total_of_channel(isa, self.inner, sums, channel);
-            }
-        }
-    }
-}
-
-/// What makes dx of a strip: `dx = dz·scale + (x − shift)·slope + offset`, with the shift of [`Normalizing`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Differentiating<T>(pub(super) [[T; STRIP]; 3]);
-
-impl<T: Element> Differentiating<T> {
-    pub(super) fn new() -> Self {
-        Self([[T::zero(); STRIP]; 3])
-    }
-
-    /// Sets channel `channel` to `dx = (dz − mean_dz − (x − mean)·k)·scale`.
-    pub(super) fn set(&mut self, channel: usize, scale: f64, mean: f64, [mean_dz, k]: [f64; 2]) {
-        let slope = -scale * k;
-        let lost = mean - T::from_f64(mean).to_f64();
-        let of_lost = if lost == 0.0 { 0.0 } else { slope * lost };
-        let offset = -scale * mean_dz - of_lost;
-        let values = [T::from_f64(scale), T::from_f64(slope), T::from_f64(offset)];
-        for (coefficients, value) in self.0.iter_mut().zip(values) {
-            coefficients[channel] = value;
-        }
+        simd::totals_of_channels(isa, self.inner, self.channels, self.sums);
     }
 }
 
 /// What a backward writes of a tile.
-pub(super) struct Outputs<'a, T> {
-    pub(super) dx: MatrixMut<'a, T>,
+pub(in crate::norm::batch_norm) struct Outputs<'a, T> {
+    pub(in crate::norm::batch_norm) dx: MatrixMut<'a, T>,
     /// The gradient of the residual, dz, where it is wanted.
-    pub(super) dz: Option<MatrixMut<'a, T>>,
-    pub(super) store: Store,
+    pub(in crate::norm::batch_norm) dz: Option<MatrixMut<'a, T>>,
+    pub(in crate::norm::batch_norm) store: Store,
 }
 
 /// Writes dx, made of the tiles, dz and the coefficients by `f`, and dz; the first coefficients are those of the gate.
@@ -260,10 +211,10 @@ fn write_gradients<I: Isa, T: Element, G: Gate<T, N>, const N: usize, const K: u
 }
 
 /// `dx = dz·scale + (x − shift)·slope + offset`.
-pub(super) struct Differentiate<'a, T, G, const N: usize> {
-    pub(super) gated: Gated<'a, T, G, N>,
-    pub(super) differentiating: &'a Differentiating<T>,
-    pub(super) outputs: Outputs<'a, T>,
+pub(in crate::norm::batch_norm) struct Differentiate<'a, T, G, const N: usize> {
+    pub(in crate::norm::batch_norm) gated: Gated<'a, T, G, N>,
+    pub(in crate::norm::batch_norm) differentiating: &'a Differentiating<T>,
+    pub(in crate::norm::batch_norm) outputs: Outputs<'a, T>,
 }
 
 impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Differentiate<'_, T, G, N> {
@@ -287,17 +238,18 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Differentiate<'_, T, 
 }
 
 /// `dx = dz·scale`: the statistics do not depend on x.
-pub(super) struct Scale<'a, T, G, const N: usize> {
-    pub(super) gated: Gated<'a, T, G, N>,
-    pub(super) scale: &'a [T; STRIP],
-    pub(super) outputs: Outputs<'a, T>,
+pub(in crate::norm::batch_norm) struct Scale<'a, T, G, const N: usize> {
+    pub(in crate::norm::batch_norm) gated: Gated<'a, T, G, N>,
+    pub(in crate::norm::batch_norm) differentiating: &'a Differentiating<T>,
+    pub(in crate::norm::batch_norm) outputs: Outputs<'a, T>,
 }
 
 impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Scale<'_, T, G, N> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { gated, scale: of_dz, outputs } = self;
+        let Self { gated, differentiating, outputs } = self;
+        let [of_dz, ..] = differentiating.0.each_ref();
         let [shift, scale, offset] = gated.by.coefficients();
         write_gradients(
             isa,
@@ -311,9 +263,9 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Scale<'_, T, G, N> {
 }
 
 /// dz itself.
-pub(super) struct Gradient<'a, T, G, const N: usize> {
-    pub(super) gated: Gated<'a, T, G, N>,
-    pub(super) dz: MatrixMut<'a, T>,
+pub(in crate::norm::batch_norm) struct Gradient<'a, T, G, const N: usize> {
+    pub(in crate::norm::batch_norm) gated: Gated<'a, T, G, N>,
+    pub(in crate::norm::batch_norm) dz: MatrixMut<'a, T>,
 }
 
 impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Gradient<'_, T, G, N> {
