@@ -105,7 +105,7 @@ impl<T: Element> Kernel for Prepare<'_, T> {
         scale.copy_from_slice(rstd);
         if let Some(gamma) = affine.gamma {
             for (scale, &gamma) in scale.iter_mut().zip(gamma) {
-                *scale = gamma.to_f64() * *scale;
+                *scale *= gamma.to_f64();
             }
         }
         for (to, &scale) in scales.iter_mut().zip(&*scale) {
