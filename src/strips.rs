@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::parallel::PARALLEL_BLOCK;
-use crate::simd::{STRIP, STRIP_IN_L2, STRIP_RUNS, Store, Tile};
+use crate::simd::{LINE, STRIP, STRIP_IN_L2, STRIP_RUNS, Store, Tile};
 use crate::{ChannelShape, Element};
 
 /// Elements of a tile on which several loops work one after the other: 8 KiB of `f32`, so all of them stay in L1.
@@ -31,6 +31,20 @@ impl Strips {
             inner => (TILE / inner).clamp(1, STRIP_RUNS),
         };
         Self { shape, channels: most.min(shape.channels) }
+    }
+
+    /// Channels before the first whose elements of `x` begin cache lines, where several strips of channels lie side by side and all
+    /// rows begin alike: as a strip of their own they let those after them consist of whole lines. No sum depends on how channels
+    /// are cut.
+    ///
+    /// What glibc maps begins 16 bytes behind a line: of 256x1024 a Zen 4 takes 0.77 of the time forward, 0.75 backward.
+    pub(crate) fn head<T>(&self, x: &[T]) -> usize {
+        let has_lines = (self.stride() * size_of::<T>()).is_multiple_of(LINE);
+        if self.shape.inner > 1 || self.shape.channels <= self.channels || !has_lines {
+            return 0;
+        }
+        let head = x.as_ptr().align_offset(LINE);
+        if head < LINE { head } else { 0 }
     }
 
     /// Channels worth a task of their own: whole strips.

@@ -3,6 +3,7 @@
 mod common;
 mod norm {
     mod fusion;
+    mod places;
     mod properties;
     mod reference;
     mod refusals;

@@ -77,7 +77,18 @@ impl<T: Element> Batch<T> {
 
     /// Forward and backward, with buffers that show what was not written, and what was written beside them.
     pub(crate) fn run(&self, norm: BatchNorm, epilogue: Epilogue<'_, T>, from_output: bool) -> Results<T> {
-        let (shape, channels, elements) = (self.shape, self.shape.channels, self.x.len());
+        self.run_on(&self.x, norm, epilogue, from_output)
+    }
+
+    /// [`run`](Self::run) on an input that lies elsewhere.
+    pub(crate) fn run_on(
+        &self,
+        x: &[T],
+        norm: BatchNorm,
+        epilogue: Epilogue<'_, T>,
+        from_output: bool,
+    ) -> Results<T> {
+        let (shape, channels, elements) = (self.shape, self.shape.channels, x.len());
         let (mut mean, mut rstd) = (Guarded::<f64>::new(channels, 1), Guarded::<f64>::new(channels, 2));
         let mut running_mean = Guarded::of(&vec![T::zero(); channels], 3);
         let mut running_variance = Guarded::of(&vec![T::one(); channels], 0);
@@ -89,7 +100,7 @@ impl<T: Element> Batch<T> {
         };
         let statistics =
             BatchStatistics { merged: None, mean: mean.slice(), rstd: rstd.slice(), running: Some(running) };
-        norm.forward(shape, &self.x, self.affine(), epilogue, statistics, y.slice()).unwrap();
+        norm.forward(shape, x, self.affine(), epilogue, statistics, y.slice()).unwrap();
         assert_eq!(batches, 1);
 
         let (mut dx, mut dresidual) = (Guarded::new(elements, 1), Guarded::new(elements, elements % 2));
@@ -105,7 +116,7 @@ impl<T: Element> Batch<T> {
             _ => EpilogueBackward::FromInput(epilogue),
         };
         let saved = SavedStatistics { mean: mean.checked(), rstd: rstd.checked() };
-        norm.backward(shape, BackwardInputs { epilogue, ..self.inputs() }, saved, gradients).unwrap();
+        norm.backward(shape, BackwardInputs { x, epilogue, ..self.inputs() }, saved, gradients).unwrap();
         Results {
             y: y.checked().to_vec(),
             mean: mean.checked().to_vec(),

@@ -6,7 +6,7 @@ use super::kernel::{self, Differentiating, Gate, Normalizing, Numbers};
 use super::parts::{
     BackwardInputs, EpilogueBackward, FrozenStatistics, GradientSums, Gradients, SavedStatistics,
 };
-use super::schedule::{Common, each_span, each_strip, each_tile, rstd_of};
+use super::schedule::{Common, each_span, each_tile, for_each_strip, rstd_of};
 use crate::activation::{self, kernel::Rectifier};
 use crate::parallel::{self, Offset, Split};
 use crate::simd::{self, Active, InOut, MatrixMut, STRIP, Slots, Store, Tile};
@@ -138,7 +138,7 @@ pub(super) fn backward<T: Element>(job: Backward<'_, T>) {
         gate: Through::new(inputs.epilogue),
         statistics,
     };
-    parallel::for_each(part, strips.task(), |part| each_strip(strips, part, |part| task.run(part)));
+    for_each_strip(strips, strips.head(inputs.x), part, |part| task.run(part));
 }
 
 /// A backward, for any strip.

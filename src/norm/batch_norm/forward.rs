@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::kernel::{self, Normalizing, Numbers};
 use super::parts::FrozenStatistics;
-use super::schedule::{Common, each_span, each_strip, each_tile};
+use super::schedule::{Common, each_span, each_tile, for_each_strip};
 use crate::activation::kernel::Rectifier;
 use crate::norm::Affine;
 use crate::parallel::{self, Offset, Split};
@@ -80,9 +80,7 @@ pub(super) fn forward<T: Element>(job: Forward<'_, T>) {
     let common = Common { active: Active::current(), strips, eps, x, affine };
     let y = MatrixMut::new(y, rows, strips.stride(), strips.stride());
     let part = ForwardPart { channels: 0..shape.channels, inner: shape.inner, y, saved, running };
-    parallel::for_each(part, strips.task(), |part| {
-        each_strip(strips, part, |part| common.forward(&epilogue, source, momentum, part));
-    });
+    for_each_strip(strips, strips.head(x), part, |part| common.forward(&epilogue, source, momentum, part));
 }
 
 impl<T: Element> Common<'_, T> {

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::Element;
 use crate::norm::Affine;
-use crate::parallel::Split;
+use crate::parallel::{self, Split};
 use crate::simd::{Active, MatrixMut, Tile};
 use crate::strips::{Strips, TILE};
 
@@ -36,14 +36,20 @@ impl<T: Element> Common<'_, T> {
     }
 }
 
-/// Calls `f` on parts of a strip each, whatever part of the channels this task has.
-pub(super) fn each_strip<S: Split>(strips: Strips, mut part: S, f: impl Fn(S)) {
-    while part.len() > strips.channels {
-        let (strip, rest) = part.split_at(strips.channels);
-        f(strip);
-        part = rest;
+/// Calls `f` on parts of a strip each, the first `head` channels being one.
+pub(super) fn for_each_strip<S: Split + Send>(strips: Strips, head: usize, part: S, f: impl Fn(S) + Sync) {
+    let (first, rest) = part.split_at(head);
+    if head > 0 {
+        f(first);
     }
-    f(part);
+    parallel::for_each(rest, strips.task(), |mut part| {
+        while part.len() > strips.channels {
+            let (strip, rest) = part.split_at(strips.channels);
+            f(strip);
+            part = rest;
+        }
+        f(part);
+    });
 }
 
 /// 1/√(variance + eps).

@@ -1,6 +1,6 @@
 //! Sums a channel.
 
-use super::{F64_LANES, GROUP, ROWS, STRIP, Slots, Tile, is_long, load_to_end, rows_from};
+use super::{F64_LANES, FOLD_ROWS, GROUP, STRIP, Slots, Tile, is_long, load_to_end, rows_from};
 use crate::Element;
 use crate::simd::{FOLD_BLOCK, Isa, Mask, StoreInto, Vector, inlined, load, splat};
 
@@ -35,9 +35,9 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
             }
             return;
         }
-        let (whole, ahead) = (rows / ROWS * ROWS, self.tiles[0].rows_ahead(ROWS));
-        for row in (0..whole).step_by(ROWS) {
-            self.columns::<I, M, ROWS>(isa, row, ahead);
+        let (whole, ahead) = (rows / FOLD_ROWS * FOLD_ROWS, self.tiles[0].rows_ahead(FOLD_ROWS));
+        for row in (0..whole).step_by(FOLD_ROWS) {
+            self.columns::<I, M, FOLD_ROWS>(isa, row, ahead);
         }
         for row in whole..rows {
             self.columns::<I, M, 1>(isa, row, ahead);

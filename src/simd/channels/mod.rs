@@ -28,9 +28,9 @@ const F64_LANES: usize = 8;
 /// Channels summed side by side: two vectors of `f64` for each sum, which leaves AVX2 registers to work with.
 const GROUP: usize = 2 * F64_LANES;
 
-/// Rows that take turns in a group of channels: sums and coefficients stay in registers, and memory is read at four places. With
-/// eight, rows 4 KiB apart no longer fit in the ways of the first-level cache.
-const ROWS: usize = 4;
+/// Rows that are summed in turns in a group of channels: sums and coefficients stay in registers, and memory is read at four places.
+/// With eight, rows 4 KiB apart no longer fit in the ways of the first-level cache.
+const FOLD_ROWS: usize = 4;
 
 /// A number a channel of a strip, or a vector of numbers a channel of a strip of runs.
 pub(crate) type Slots = [f64; STRIP];
