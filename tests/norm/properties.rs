@@ -103,12 +103,16 @@ fn batch_norm_running_statistics_follow_the_momentum() {
     );
     assert_eq!((&running.0, &running.1, running.2), (&before.0, &before.1, 5));
     running.0.fill(f64::NAN);
+    running.1.fill(f64::NAN);
     one_step(
         BatchNorm { momentum: Momentum::Exponential(1.0), ..BatchNorm::default() },
         &batches[0],
         &mut running,
     );
     assert_eq!(running.0, moments[0].iter().map(|moments| moments.mean).collect::<Vec<f64>>());
+    for (running, moments) in running.1.iter().zip(&moments[0]) {
+        assert!((running / moments.unbiased_variance() - 1.0).abs() < 1e-14);
+    }
 }
 
 #[test]

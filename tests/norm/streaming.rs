@@ -48,8 +48,8 @@ fn whole_is_its_rows<T: Element>(shape: ChannelShape) {
             let part = ChannelShape { outer: (to - from) / (shape.channels * shape.inner), ..shape };
             run(part, from, &mut y[from..to], &mut dx[from..to], &mut dz[from..to]);
         }
-        // All aligned, none alike, the gradients alike.
-        for shifts in [[0, 0, 0], [5, 2, 0], [1, 3, 3]] {
+        // All aligned, none alike, the gradients alike, all alike.
+        for shifts in [[0, 0, 0], [5, 2, 0], [1, 3, 3], [4, 4, 4]] {
             let [mut whole_y, mut whole_dx, mut whole_dz] =
                 shifts.map(|shift| Guarded::<T>::aligned(elements, shift));
             run(shape, 0, whole_y.slice(), whole_dx.slice(), whole_dz.slice());
@@ -63,8 +63,8 @@ fn whole_is_its_rows<T: Element>(shape: ChannelShape) {
 
 #[test]
 fn batch_norm_streams_large_outputs_to_any_address() {
-    // Runs that begin and end anywhere; rows of whole vectors without gaps, in strips, and of parts of vectors.
-    for shape in [shape(6, 7, 110_003), shape(90_000, 48, 1), shape(30_000, 144, 1), shape(90_001, 50, 1)] {
+    // Runs that begin and end anywhere; rows of whole vectors without gaps, in one strip and in several; of parts of vectors.
+    for shape in [shape(6, 7, 110_003), shape(90_000, 48, 1), shape(16_000, 272, 1), shape(90_001, 50, 1)] {
         whole_is_its_rows::<f32>(shape);
     }
     for shape in [shape(6, 7, 55_001), shape(90_000, 24, 1)] {

@@ -77,22 +77,37 @@ impl<T: Element> Batch<T> {
 
     /// Forward and backward, with buffers that show what was not written, and what was written beside them.
     pub(crate) fn run(&self, norm: BatchNorm, epilogue: Epilogue<'_, T>, from_output: bool) -> Results<T> {
-        self.run_on(&self.x, norm, epilogue, from_output)
+        let outputs = [self.x.len() % 3, 1, self.x.len() % 2].map(|shift| Guarded::new(self.x.len(), shift));
+        self.run_into(&self.x, outputs, norm, epilogue, from_output)
     }
 
-    /// [`run`](Self::run) on an input that lies elsewhere.
-    pub(crate) fn run_on(
+    /// [`run`](Self::run) with an input, and with outputs, so many elements behind a cache line.
+    pub(crate) fn run_at(
         &self,
-        x: &[T],
+        [input, output]: [usize; 2],
         norm: BatchNorm,
         epilogue: Epilogue<'_, T>,
         from_output: bool,
     ) -> Results<T> {
-        let (shape, channels, elements) = (self.shape, self.shape.channels, x.len());
+        let mut x = Guarded::aligned(self.x.len(), input);
+        x.slice().copy_from_slice(&self.x);
+        let outputs = [output; 3].map(|shift| Guarded::aligned(self.x.len(), shift));
+        self.run_into(x.checked(), outputs, norm, epilogue, from_output)
+    }
+
+    fn run_into(
+        &self,
+        x: &[T],
+        [mut y, mut dx, mut dresidual]: [Guarded<T>; 3],
+        norm: BatchNorm,
+        epilogue: Epilogue<'_, T>,
+        from_output: bool,
+    ) -> Results<T> {
+        let (shape, channels) = (self.shape, self.shape.channels);
         let (mut mean, mut rstd) = (Guarded::<f64>::new(channels, 1), Guarded::<f64>::new(channels, 2));
         let mut running_mean = Guarded::of(&vec![T::zero(); channels], 3);
         let mut running_variance = Guarded::of(&vec![T::one(); channels], 0);
-        let (mut y, mut batches) = (Guarded::<T>::new(elements, elements % 3), 0);
+        let mut batches = 0;
         let running = RunningStatistics {
             mean: running_mean.slice(),
             variance: running_variance.slice(),
@@ -103,7 +118,6 @@ impl<T: Element> Batch<T> {
         norm.forward(shape, x, self.affine(), epilogue, statistics, y.slice()).unwrap();
         assert_eq!(batches, 1);
 
-        let (mut dx, mut dresidual) = (Guarded::new(elements, 1), Guarded::new(elements, elements % 2));
         let (mut dgamma, mut dbeta) = (Guarded::of(&self.beta, 1), Guarded::of(&self.gamma, 0));
         let gradients = Gradients {
             input: Some(dx.slice()),

@@ -6,7 +6,7 @@ use super::kernel::{self, Differentiating, Gate, Normalizing, Numbers};
 use super::parts::{
     BackwardInputs, EpilogueBackward, FrozenStatistics, GradientSums, Gradients, SavedStatistics,
 };
-use super::schedule::{Common, each_span, each_tile, for_each_strip, rstd_of};
+use super::schedule::{Common, each_span, each_tile, for_each_strip};
 use crate::activation::{self, kernel::Rectifier};
 use crate::parallel::{self, Offset, Split};
 use crate::simd::{self, Active, InOut, MatrixMut, STRIP, Slots, Store, Tile};
@@ -121,6 +121,7 @@ pub(super) fn backward<T: Element>(job: Backward<'_, T>) {
     }
     let strips = Strips::new(shape);
     let common = Common { active: Active::current(), strips, eps, x: inputs.x, affine: inputs.affine };
+    let head = strips.head(gradients.input.as_deref().unwrap_or(inputs.x));
     let matrix = |data| MatrixMut::new(data, shape.outer, strips.stride(), strips.stride());
     let part = BackwardPart {
         channels: 0..shape.channels,
@@ -138,7 +139,7 @@ pub(super) fn backward<T: Element>(job: Backward<'_, T>) {
         gate: Through::new(inputs.epilogue),
         statistics,
     };
-    for_each_strip(strips, strips.head(inputs.x), part, |part| task.run(part));
+    for_each_strip(strips, head, part, |part| task.run(part));
 }
 
 /// A backward, for any strip.
@@ -189,25 +190,31 @@ impl<T: Element> BackwardStrips<'_, T> {
         let (Common { strips, eps, affine, .. }, channels) = (&self.common, part.channels.clone());
         let (active, width) = (self.common.active, channels.end - channels.start);
         let (mut numbers, mut by) = (Numbers::default(), Normalizing::new());
-        let (mean, rstd) = (&mut numbers.mean[..width], &mut numbers.rstd[..width]);
-        match self.statistics {
+        let (mean, scale) = (&mut numbers.mean[..width], &mut numbers.scale[..width]);
+        let mut of_frozen: Slots;
+        let rstd = match self.statistics {
             Statistics::Saved(saved) | Statistics::Merged(saved, _) => {
                 mean.copy_from_slice(&saved.mean[channels.clone()]);
-                rstd.copy_from_slice(&saved.rstd[channels.clone()]);
+                &saved.rstd[channels.clone()]
             }
             Statistics::Frozen(frozen) => {
+                of_frozen = [0.0; STRIP];
                 for (at, channel) in channels.clone().enumerate() {
                     mean[at] = frozen.mean[channel].to_f64();
-                    rstd[at] = rstd_of(frozen.variance[channel].to_f64(), *eps);
+                    of_frozen[at] = frozen.variance[channel].to_f64();
                 }
+                let rstd = &mut of_frozen[..width];
+                simd::dispatch(active, kernel::InverseDeviations { eps: *eps, count: 1.0, m2: rstd });
+                rstd
             }
-        }
+        };
+        scale.copy_from_slice(rstd);
         let affine = affine.part(channels.start, width);
         simd::dispatch(
             active,
             kernel::Prepare { channels: width, affine, numbers: &mut numbers, by: &mut by },
         );
-        let strip = Strip { task: self, channels: channels.clone(), mean: numbers.mean, normalizing: by };
+        let strip = Strip { task: self, channels: channels.clone(), mean: &numbers.mean, normalizing: &by };
 
         let depends = matches!(self.statistics, Statistics::Saved(_)) && part.dx.is_some();
         let wants_sums = part.dgamma.is_some() || part.dbeta.is_some() || part.sums.is_some() || depends;
@@ -231,21 +238,22 @@ impl<T: Element> BackwardStrips<'_, T> {
                 *sums = GradientSums { count, dy: own[0][at], dy_deviation: own[1][at] };
             }
         }
-        let (mut of_all, mut counts) = ([[0.0; STRIP]; 2], [count as f64; STRIP]);
-        let all = match self.statistics {
-            Statistics::Saved(_) => own,
+        let mut means: [Slots; 2];
+        let (all, count) = match self.statistics {
+            // By frozen statistics dx is dz·scale, and what follows from `all` is not read.
+            Statistics::Saved(_) | Statistics::Frozen(_) => (own, count as f64),
             Statistics::Merged(_, sums) => {
+                means = [[0.0; STRIP]; 2];
                 for (at, sums) in sums[channels].iter().enumerate() {
-                    (of_all[0][at], of_all[1][at]) = (sums.dy, sums.dy_deviation);
-                    counts[at] = sums.count as f64;
+                    let count = sums.count as f64;
+                    (means[0][at], means[1][at]) = (sums.dy / count, sums.dy_deviation / count);
                 }
-                of_all.each_ref().map(|sums| &sums[..width])
+                (means.each_ref().map(|means| &means[..width]), 1.0)
             }
-            Statistics::Frozen(_) => of_all.each_ref().map(|sums| &sums[..width]),
         };
-        let (mut differentiating, counts) = (Differentiating::new(), &counts[..width]);
+        let mut differentiating = Differentiating::new();
         let (numbers, dgamma, dbeta, by) = (&numbers, part.dgamma, part.dbeta, &mut differentiating);
-        simd::dispatch(active, kernel::FinishSums { own, all, counts, numbers, dgamma, dbeta, by });
+        simd::dispatch(active, kernel::FinishSums { own, all, count, numbers, rstd, dgamma, dbeta, by });
         if let Some(dx) = part.dx {
             let rows = Offset { first: 0, data: InputRows { dx, dresidual: part.dresidual } };
             parallel::for_each(rows, strips.rows(), |Offset { first, data }| {
@@ -335,8 +343,8 @@ impl<T: Element> Visitor<T> for InputOf<'_, T> {
 struct Strip<'a, T> {
     task: &'a BackwardStrips<'a, T>,
     channels: Range<usize>,
-    mean: Slots,
-    normalizing: Normalizing<T>,
+    mean: &'a Slots,
+    normalizing: &'a Normalizing<T>,
 }
 
 impl<T: Element> Strip<'_, T> {
@@ -360,7 +368,7 @@ impl<T: Element> Strip<'_, T> {
                 }
             });
         } else if let (true, Some(gate)) = (wants_sums, self.task.gate) {
-            let mean = &self.mean;
+            let mean = self.mean;
             self.visit(gate, (first, 0), [height, width], GradientSumsOf { mean, sums });
         } else if wants_sums {
             let tile_rows = (TILE / width).clamp(1, height);
@@ -381,7 +389,7 @@ impl<T: Element> Strip<'_, T> {
     /// Adds the sums of a tile whose dz has been computed.
     fn sums_of(&self, place: (usize, usize), dz: &MatrixMut<'_, T>, sums: &mut [Slots; 2]) {
         let gated = self.computed(place, dz);
-        simd::dispatch(self.task.common.active, kernel::GradientSums { gated, mean: &self.mean, sums });
+        simd::dispatch(self.task.common.active, kernel::GradientSums { gated, mean: self.mean, sums });
     }
 
     /// The tile of x at a place, with its dz.
@@ -394,7 +402,7 @@ impl<T: Element> Strip<'_, T> {
         let x = common.tile(common.x, place, &self.channels, [dz.rows(), dz.cols()]);
         let (inner, from_memory) = (common.strips.shape.inner, common.strips.outgrow_l2::<T>());
         let tiles = [x, Tile::of(dz)];
-        kernel::Gated { inner, by: &self.normalizing, gate: kernel::Open, from_memory, tiles }
+        kernel::Gated { inner, by: self.normalizing, gate: kernel::Open, from_memory, tiles }
     }
 
     /// dx of some rows, the first of which is `first`.
@@ -437,7 +445,7 @@ impl<T: Element> Strip<'_, T> {
 
     /// Calls `visitor` with the backward's gate and the tiles of this size at a place.
     fn visit(&self, gate: Through<'_, T>, place: (usize, usize), size: [usize; 2], visitor: impl Visitor<T>) {
-        let (common, by) = (&self.task.common, &self.normalizing);
+        let (common, by) = (&self.task.common, self.normalizing);
         let (active, inner) = (common.active, common.strips.shape.inner);
         let from_memory = common.strips.outgrow_l2::<T>();
         let tile = |data| common.tile(data, place, &self.channels, size);
@@ -481,7 +489,7 @@ impl<T: Element> Strip<'_, T> {
                 let x = common.tile(common.x, place, &self.channels, [rows, width]);
                 let y = MatrixMut::new(before, rows, width, width);
                 let inner = common.strips.shape.inner;
-                let (by, rectifier) = (&self.normalizing, Rectifier::Identity);
+                let (by, rectifier) = (self.normalizing, Rectifier::Identity);
                 let (from_memory, store) = (common.strips.outgrow_l2::<T>(), Store::Cached);
                 let kernel = kernel::Normalize { inner, by, rectifier, from_memory, x, y, store };
                 simd::dispatch(active, kernel);

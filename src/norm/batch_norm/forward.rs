@@ -8,7 +8,7 @@ use super::schedule::{Common, each_span, each_tile, for_each_strip};
 use crate::activation::kernel::Rectifier;
 use crate::norm::Affine;
 use crate::parallel::{self, Offset, Split};
-use crate::simd::{self, Active, MatrixMut, STRIP, Store};
+use crate::simd::{self, Active, MatrixMut, STRIP, Slots, Store};
 use crate::stats::Moments;
 use crate::stats::moments::moments_of_strip;
 use crate::strips::Strips;
@@ -78,9 +78,10 @@ pub(super) fn forward<T: Element>(job: Forward<'_, T>) {
     let shape = ChannelShape { outer: shape.outer.max(1), inner: shape.inner.max(1), ..shape };
     let strips = Strips::new(shape);
     let common = Common { active: Active::current(), strips, eps, x, affine };
+    let head = strips.head(y);
     let y = MatrixMut::new(y, rows, strips.stride(), strips.stride());
     let part = ForwardPart { channels: 0..shape.channels, inner: shape.inner, y, saved, running };
-    for_each_strip(strips, strips.head(x), part, |part| common.forward(&epilogue, source, momentum, part));
+    for_each_strip(strips, head, part, |part| common.forward(&epilogue, source, momentum, part));
 }
 
 impl<T: Element> Common<'_, T> {
@@ -95,37 +96,44 @@ impl<T: Element> Common<'_, T> {
         let channels = part.channels.clone();
         let (active, width) = (self.active, channels.end - channels.start);
         let affine = self.affine.part(channels.start, width);
-        let (mut numbers, mut counts) = (Numbers::default(), [1.0; STRIP]);
-        let counts = &mut counts[..width];
-        let (mean, m2) = (&mut numbers.mean[..width], &mut numbers.rstd[..width]);
+        let (mut numbers, mut by) = (Numbers::default(), Normalizing::new());
+        let (mean, m2) = (&mut numbers.mean[..width], &mut numbers.scale[..width]);
+        // The variance is m2 / count, the unbiased one the first of `unbiased` by the second.
+        let (count, unbiased);
+        let mut of_parts: Slots;
         match source {
             Source::Batch => {
                 let moments = moments_of_strip(active, self.strips, self.x, &channels);
-                counts.fill(moments.count() as f64);
                 for (to, of_strip) in [&mut *mean, m2].into_iter().zip(moments.slots()) {
-                    to.copy_from_slice(&of_strip[..to.len()]);
+                    to.copy_from_slice(&of_strip[..width]);
                 }
+                count = moments.count() as f64;
+                unbiased = Some((&*m2, count - 1.0));
             }
             Source::Merged(merged) => {
+                of_parts = [0.0; STRIP];
                 for (at, moments) in merged[channels.clone()].iter().enumerate() {
-                    (counts[at], mean[at], m2[at]) = (moments.count as f64, moments.mean, moments.m2);
+                    (mean[at], m2[at], of_parts[at]) =
+                        (moments.mean, moments.variance(), moments.unbiased_variance());
                 }
+                (count, unbiased) = (1.0, Some((&of_parts[..width], 1.0)));
             }
             Source::Frozen(FrozenStatistics { mean: frozen_mean, variance }) => {
                 for (at, channel) in channels.clone().enumerate() {
                     (mean[at], m2[at]) = (frozen_mean[channel].to_f64(), variance[channel].to_f64());
                 }
+                (count, unbiased) = (1.0, None);
             }
         }
-        if let Some(running) = part.running {
-            simd::dispatch(active, kernel::Track { momentum, counts, moments: [mean, m2], running });
+        if let (Some(running), Some((m2, divisor))) = (part.running, unbiased) {
+            simd::dispatch(active, kernel::Track { momentum, means: mean, m2, divisor, running });
         }
-        simd::dispatch(active, kernel::InverseDeviations { eps: self.eps, counts, m2 });
+        simd::dispatch(active, kernel::InverseDeviations { eps: self.eps, count, m2 });
         if let Some((mean_out, rstd_out)) = part.saved {
+            let rstd = m2;
             mean_out.copy_from_slice(mean);
-            rstd_out.copy_from_slice(m2);
+            rstd_out.copy_from_slice(rstd);
         }
-        let mut by = Normalizing::new();
         simd::dispatch(
             active,
             kernel::Prepare { channels: width, affine, numbers: &mut numbers, by: &mut by },

@@ -36,7 +36,8 @@ impl<T: Element> Common<'_, T> {
     }
 }
 
-/// Calls `f` on parts of a strip each, the first `head` channels being one.
+/// Calls `f` on parts of a strip each: first on the `head` channels, if there are any, then on the strips after them. As the first
+/// of the strips it would be a task more on one side of the threads: of 256x1024 two threads would take 1.07 to 1.5.
 pub(super) fn for_each_strip<S: Split + Send>(strips: Strips, head: usize, part: S, f: impl Fn(S) + Sync) {
     let (first, rest) = part.split_at(head);
     if head > 0 {
@@ -50,12 +51,6 @@ pub(super) fn for_each_strip<S: Split + Send>(strips: Strips, head: usize, part:
         }
         f(part);
     });
-}
-
-/// 1/√(variance + eps).
-#[inline(always)]
-pub(super) fn rstd_of(variance: f64, eps: f64) -> f64 {
-    1.0 / num_traits::Float::sqrt(variance + eps)
 }
 
 /// Calls `f` on tiles of at most [`TILE`] elements that are whole rows, or of one row where that is longer; with the

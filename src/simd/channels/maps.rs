@@ -41,9 +41,11 @@ pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize, c
     if inner == 1 {
         let maps = MapColumns { tiles, from_memory, coefficients, written, downwards, f };
         if streams && written.iter().all(Tile::is_aligned::<I>) {
-            maps.run::<I, true>(isa, outputs);
+            // SAFETY: rows and widths are asserted above.
+            unsafe { maps.run::<I, true>(isa, outputs) };
         } else {
-            maps.run::<I, false>(isa, outputs);
+            // SAFETY: likewise.
+            unsafe { maps.run::<I, false>(isa, outputs) };
         }
     } else {
         for row in 0..count {
@@ -79,13 +81,14 @@ pub(crate) fn map_channels<I: Isa, T: Element, const N: usize, const K: usize, c
     }
 }
 
-/// Coefficients of a channel that are read for two rows at no cost, and tensors of which four rows find room in L1; four rows in
-/// turns where there are more coefficients and no more tensors.
+/// Coefficients of a channel up to which two rows in turns are as good as four, which read them half as often.
 ///
-/// Rows 4 KiB apart take as many ways of the first-level cache as there are rows in a tensor, now and ahead. Of 256x1024 a Zen 4
-/// takes with four rows instead of two, where tensors begin at the same place of a page and where they do not: 1.09 and 1.06
+/// Rows 4 KiB apart take as many ways of the first-level cache as there are rows in turns in a tensor, now and ahead. Of 256x1024 a
+/// Zen 4 takes with four rows instead of two, where tensors begin at the same place of a page and where they do not: 1.09 and 1.06
 /// forward, 1.04 and 0.92 backward, 1.13 and 0.98 backward from the output.
 const FEW_COEFFICIENTS: usize = 3;
+
+/// Tensors up to which four rows in turns find room there.
 const FEW_TENSORS: usize = 3;
 
 /// [`map_channels`] of channels side by side.
@@ -100,25 +103,34 @@ struct MapColumns<'a, T, F, const N: usize, const K: usize, const M: usize> {
 
 impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'_, T, F, N, K, M> {
     /// All rows.
+    ///
+    /// # Safety
+    /// Tiles and outputs have the same rows and the same width; where it streams, the outputs' rows are aligned whole vectors.
     #[inline(always)]
-    fn run<I: Isa, const STREAMS: bool>(&self, isa: I, outputs: [MatrixMut<'_, T>; M])
+    unsafe fn run<I: Isa, const STREAMS: bool>(&self, isa: I, outputs: [MatrixMut<'_, T>; M])
     where
         F: Fn([T::Vector<I>; N], [T::Vector<I>; K]) -> [T::Vector<I>; M],
     {
-        // Memory without gaps is fastest as one stream a tensor: at four places a backward of 32x64x56x56 would take 1.25, and one
-        // of 32x256x14x14 with a residual, of five tensors in the last-level cache, 1.2 to 1.4.
+        // Memory without gaps is fastest as one stream a tensor: with two rows in turns 32x256x56x56 would take 1.2, and forward and
+        // backward of 32x256x14x14 with a residual, of five tensors in the last-level cache, 1.12.
         if !self.downwards && (STREAMS || N + M > 4) {
-            self.in_turns::<I, 1, STREAMS>(isa, outputs);
+            // SAFETY: the caller's, as below.
+            unsafe { self.in_turns::<I, 1, STREAMS>(isa, outputs) };
         } else if K > FEW_COEFFICIENTS && N + M <= FEW_TENSORS {
-            self.in_turns::<I, 4, STREAMS>(isa, outputs);
+            // SAFETY: as above.
+            unsafe { self.in_turns::<I, 4, STREAMS>(isa, outputs) };
         } else {
-            self.in_turns::<I, 2, STREAMS>(isa, outputs);
+            // SAFETY: as above.
+            unsafe { self.in_turns::<I, 2, STREAMS>(isa, outputs) };
         }
     }
 
-    /// All rows, as many of them in turns.
+    /// All rows, `ROWS` of them in turns.
+    ///
+    /// # Safety
+    /// As of [`run`](Self::run).
     #[inline(always)]
-    fn in_turns<I: Isa, const ROWS: usize, const STREAMS: bool>(
+    unsafe fn in_turns<I: Isa, const ROWS: usize, const STREAMS: bool>(
         &self,
         isa: I,
         mut outputs: [MatrixMut<'_, T>; M],
@@ -129,12 +141,12 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
         let whole = count - count % ROWS;
         for at in (0..whole).step_by(ROWS) {
             let row = if downwards { count - ROWS - at } else { at };
-            // SAFETY: there are `whole` such rows.
+            // SAFETY: the caller's; there are `whole` such rows.
             unsafe { self.rows::<I, ROWS, STREAMS>(isa, row, &mut outputs) };
         }
         for at in whole..count {
             let row = if downwards { count - 1 - at } else { at };
-            // SAFETY: there are `count`.
+            // SAFETY: the caller's; there are `count`.
             unsafe { self.rows::<I, 1, STREAMS>(isa, row, &mut outputs) };
         }
     }
@@ -154,16 +166,16 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
     {
         // Copies, which a write through a pointer cannot change.
         let Self { tiles, from_memory, coefficients, written, .. } = *self;
-        let mut outputs = outputs.each_mut().map(MatrixMut::reborrow);
+        let mut outputs = outputs.each_mut().map(
+            #[inline(always)]
+            |out| out.reborrow(),
+        );
         let (lanes, width) = (T::Vector::<I>::LANES, written[0].width);
         let far = written[0].rows_ahead(COUNT);
         let ahead = if self.downwards { row.wrapping_sub(far) } else { row + far };
         let whole = width - width % lanes;
         for at in (0..whole).step_by(lanes) {
-            let mut of_channel = [splat(isa, T::zero()); K];
-            for k in 0..K {
-                of_channel[k] = load(isa, &coefficients[k][at..]);
-            }
+            let of_channel = coefficients_at(isa, coefficients, at);
             for n in 0..N {
                 if from_memory[n] {
                     for row in 0..COUNT {
@@ -195,10 +207,7 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
             }
         }
         if whole < width {
-            let mut of_channel = [splat(isa, T::zero()); K];
-            for k in 0..K {
-                of_channel[k] = load(isa, &coefficients[k][whole..]);
-            }
+            let of_channel = coefficients_at(isa, coefficients, whole);
             for r in 0..COUNT {
                 let [rows] = rows_from::<T, N, 1>(&tiles, row + r);
                 map_at(
@@ -212,6 +221,20 @@ impl<T: Element, F, const N: usize, const K: usize, const M: usize> MapColumns<'
             }
         }
     }
+}
+
+/// The coefficients of a vector's channels, which begin at `at`.
+#[inline(always)]
+fn coefficients_at<I: Isa, T: Element, const K: usize>(
+    isa: I,
+    coefficients: [&[T; STRIP]; K],
+    at: usize,
+) -> [T::Vector<I>; K] {
+    let mut of_channel = [splat(isa, T::zero()); K];
+    for k in 0..K {
+        of_channel[k] = load(isa, &coefficients[k][at..]);
+    }
+    of_channel
 }
 
 /// Overwrites `to`, at most a vector; past the caches where it `streams`: then [`Isa::fence`] must follow before another thread

@@ -77,7 +77,7 @@ impl<'a, T: Element> Tile<'a, T> {
     /// There is such a row, and its width reaches to the vector's end.
     #[inline(always)]
     unsafe fn vector<I: Isa>(&self, isa: I, row: usize, col: usize) -> T::Vector<I> {
-        // SAFETY: the caller's, in the data that `new` was given.
+        // SAFETY: the caller's; the row lies in the data that `new` was given, or in a matrix that is not written meanwhile.
         unsafe { Vector::load(isa, self.start.wrapping_add(row * self.stride + col)) }
     }
 

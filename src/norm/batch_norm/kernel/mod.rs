@@ -4,9 +4,9 @@ mod numbers;
 mod tiles;
 
 pub(super) use numbers::{
-    Differentiating, FinishSums, InverseDeviations, Normalizing, Numbers, Prepare, Track,
+    Differentiating, FinishSums, InverseDeviations, Normalizing, Numbers, Prepare, Totals, Track,
 };
 pub(super) use tiles::{
     Differentiate, FromInput, FromOutput, Gate, Gated, Gradient, GradientSums, Normalize, NormalizeAdd, Open,
-    Outputs, Scale, Totals,
+    Outputs, Scale,
 };

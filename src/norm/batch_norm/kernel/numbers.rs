@@ -3,29 +3,29 @@
 
 use crate::Element;
 use crate::norm::Affine;
-use crate::norm::batch_norm::schedule::rstd_of;
-use crate::simd::{Isa, Kernel, STRIP, Slots, inlined};
+use crate::simd::{self, Isa, Kernel, STRIP, Slots, inlined};
 
 /// Numbers of each channel of a strip; past its channels they are 0.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::norm::batch_norm) struct Numbers {
     pub(in crate::norm::batch_norm) mean: Slots,
-    pub(in crate::norm::batch_norm) rstd: Slots,
-    /// γ · rstd.
+    /// rstd; γ · rstd once [`Prepare`] has run.
     pub(in crate::norm::batch_norm) scale: Slots,
 }
 
 impl Default for Numbers {
     fn default() -> Self {
-        Self { mean: [0.0; STRIP], rstd: [0.0; STRIP], scale: [0.0; STRIP] }
+        Self { mean: [0.0; STRIP], scale: [0.0; STRIP] }
     }
 }
 
-/// Moves running statistics towards the moments of a batch: `momentum·new + (1 − momentum)·old`, where a weight of 0 takes no part.
+/// Moves running statistics towards the means and `m2 / divisor` of a batch: `momentum·new + (1 − momentum)·old`, where a weight of
+/// 0 takes no part.
 pub(in crate::norm::batch_norm) struct Track<'a, T> {
     pub(in crate::norm::batch_norm) momentum: f64,
-    pub(in crate::norm::batch_norm) counts: &'a [f64],
-    pub(in crate::norm::batch_norm) moments: [&'a [f64]; 2],
+    pub(in crate::norm::batch_norm) means: &'a [f64],
+    pub(in crate::norm::batch_norm) m2: &'a [f64],
+    pub(in crate::norm::batch_norm) divisor: f64,
     pub(in crate::norm::batch_norm) running: (&'a mut [T], &'a mut [T]),
 }
 
@@ -33,7 +33,7 @@ impl<T: Element> Kernel for Track<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, _isa: I) {
-        let Self { momentum, counts, moments: [means, m2], running: (running_mean, running_variance) } = self;
+        let Self { momentum, means, m2, divisor, running: (running_mean, running_variance) } = self;
         if momentum == 0.0 {
             return;
         }
@@ -48,8 +48,8 @@ impl<T: Element> Kernel for Track<'_, T> {
         for (old, &new) in running_mean.iter_mut().zip(means) {
             *old = blend(new, *old);
         }
-        for ((old, &m2), &count) in running_variance.iter_mut().zip(m2).zip(counts) {
-            *old = blend(m2 / (count - 1.0), *old);
+        for (old, &m2) in running_variance.iter_mut().zip(m2) {
+            *old = blend(m2 / divisor, *old);
         }
     }
 }
@@ -57,7 +57,7 @@ impl<T: Element> Kernel for Track<'_, T> {
 /// `1/√(m2 / count + eps)`, in place of `m2`.
 pub(in crate::norm::batch_norm) struct InverseDeviations<'a> {
     pub(in crate::norm::batch_norm) eps: f64,
-    pub(in crate::norm::batch_norm) counts: &'a [f64],
+    pub(in crate::norm::batch_norm) count: f64,
     pub(in crate::norm::batch_norm) m2: &'a mut [f64],
 }
 
@@ -65,8 +65,8 @@ impl Kernel for InverseDeviations<'_> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, _isa: I) {
-        for (m2, &count) in self.m2.iter_mut().zip(self.counts) {
-            *m2 = rstd_of(*m2 / count, self.eps);
+        for m2 in self.m2 {
+            *m2 = 1.0 / num_traits::Float::sqrt(*m2 / self.count + self.eps);
         }
     }
 }
@@ -86,7 +86,7 @@ impl<T: Element> Normalizing<T> {
     }
 }
 
-/// The scale of each of the first `channels`, and what makes `y = (x − mean)·scale + beta`.
+/// The scale of each of the first `channels`, in place of rstd, and what makes `y = (x − mean)·scale + beta`.
 pub(in crate::norm::batch_norm) struct Prepare<'a, T> {
     pub(in crate::norm::batch_norm) channels: usize,
     /// Of these channels.
@@ -99,10 +99,8 @@ impl<T: Element> Kernel for Prepare<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, _isa: I) {
-        let Self { channels, affine, numbers: Numbers { mean, rstd, scale }, by } = self;
-        let [shifts, scales, offsets] = &mut by.0;
-        let (scale, rstd) = (&mut scale[..channels], &rstd[..channels]);
-        scale.copy_from_slice(rstd);
+        let Self { channels, affine, numbers: Numbers { mean, scale }, by } = self;
+        let ([shifts, scales, offsets], scale) = (&mut by.0, &mut scale[..channels]);
         if let Some(gamma) = affine.gamma {
             for (scale, &gamma) in scale.iter_mut().zip(gamma) {
                 *scale *= gamma.to_f64();
@@ -138,24 +136,45 @@ impl<T: Element> Kernel for Prepare<'_, T> {
     }
 }
 
+/// Replaces the sums of vectors by the two totals of each channel.
+pub(in crate::norm::batch_norm) struct Totals<'a> {
+    pub(in crate::norm::batch_norm) inner: usize,
+    pub(in crate::norm::batch_norm) channels: usize,
+    pub(in crate::norm::batch_norm) sums: &'a mut [Slots; 2],
+}
+
+impl Kernel for Totals<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        simd::totals_of_channels(isa, self.inner, self.channels, self.sums);
+    }
+}
+
 /// What makes dx of a strip: `dx = dz·scale + (x − shift)·slope + offset`, with the shift of [`Normalizing`].
 #[derive(Clone, Copy, Debug)]
-pub(in crate::norm::batch_norm) struct Differentiating<T>(pub(super) [[T; STRIP]; 3]);
+pub(in crate::norm::batch_norm) struct Differentiating<T>([[T; STRIP]; 3]);
 
 impl<T: Element> Differentiating<T> {
     pub(in crate::norm::batch_norm) fn new() -> Self {
         Self([[T::zero(); STRIP]; 3])
     }
+
+    /// By channel: scale, slope and offset.
+    pub(super) fn coefficients(&self) -> [&[T; STRIP]; 3] {
+        self.0.each_ref()
+    }
 }
 
 /// The gradients of γ and β out of Σdz and Σdz·(x − mean) of these channels, and what makes
-/// `dx = (dz − mean_dz − (x − mean)·k)·scale` out of those of all of the batch.
+/// `dx = (dz − mean_dz − (x − mean)·k)·scale` out of those over all of the batch.
 pub(in crate::norm::batch_norm) struct FinishSums<'a, T> {
     pub(in crate::norm::batch_norm) own: [&'a [f64]; 2],
     pub(in crate::norm::batch_norm) all: [&'a [f64]; 2],
-    /// Values of which `all` are sums.
-    pub(in crate::norm::batch_norm) counts: &'a [f64],
+    /// Values of which each of `all` is a sum; 1 where they are means already.
+    pub(in crate::norm::batch_norm) count: f64,
     pub(in crate::norm::batch_norm) numbers: &'a Numbers,
+    pub(in crate::norm::batch_norm) rstd: &'a [f64],
     pub(in crate::norm::batch_norm) dgamma: Option<&'a mut [T]>,
     pub(in crate::norm::batch_norm) dbeta: Option<&'a mut [T]>,
     pub(in crate::norm::batch_norm) by: &'a mut Differentiating<T>,
@@ -165,7 +184,7 @@ impl<T: Element> Kernel for FinishSums<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<I: Isa>(self, _isa: I) {
-        let Self { own, all, counts, numbers: Numbers { mean, rstd, scale }, dgamma, dbeta, by } = self;
+        let Self { own, all: [sum, along], count, numbers, rstd, dgamma, dbeta, by } = self;
         if let Some(dgamma) = dgamma {
             for ((gradient, &along), &rstd) in dgamma.iter_mut().zip(own[1]).zip(rstd) {
                 *gradient = T::from_f64(gradient.to_f64() + along * rstd);
@@ -177,15 +196,15 @@ impl<T: Element> Kernel for FinishSums<'_, T> {
             }
         }
         let [scales, slopes, offsets] = &mut by.0;
-        let channels = counts.len();
-        let (mean, rstd, scale) = (&mean[..channels], &rstd[..channels], &scale[..channels]);
+        let channels = rstd.len();
+        let (mean, scale) = (&numbers.mean[..channels], &numbers.scale[..channels]);
+        let (sum, along) = (&sum[..channels], &along[..channels]);
         for (to, &scale) in scales.iter_mut().zip(scale) {
             *to = T::from_f64(scale);
         }
-        let (sum, along) = (&all[0][..channels], &all[1][..channels]);
         let slope = inlined(
             #[inline(always)]
-            |at: usize| -scale[at] * (along[at] / counts[at] * rstd[at] * rstd[at]),
+            |at: usize| -scale[at] * (along[at] / count * rstd[at] * rstd[at]),
         );
         for (at, to) in slopes[..channels].iter_mut().enumerate() {
             *to = T::from_f64(slope(at));
@@ -193,7 +212,7 @@ impl<T: Element> Kernel for FinishSums<'_, T> {
         for (at, to) in offsets[..channels].iter_mut().enumerate() {
             let lost = mean[at] - T::from_f64(mean[at]).to_f64();
             let of_lost = if lost == 0.0 { 0.0 } else { slope(at) * lost };
-            *to = T::from_f64(-scale[at] * (sum[at] / counts[at]) - of_lost);
+            *to = T::from_f64(-scale[at] * (sum[at] / count) - of_lost);
         }
     }
 }

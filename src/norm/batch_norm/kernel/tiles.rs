@@ -156,21 +156,6 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for GradientSums<'_, T, G
     }
 }
 
-/// Replaces the sums of vectors by the two totals of each channel.
-pub(in crate::norm::batch_norm) struct Totals<'a> {
-    pub(in crate::norm::batch_norm) inner: usize,
-    pub(in crate::norm::batch_norm) channels: usize,
-    pub(in crate::norm::batch_norm) sums: &'a mut [Slots; 2],
-}
-
-impl Kernel for Totals<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        simd::totals_of_channels(isa, self.inner, self.channels, self.sums);
-    }
-}
-
 /// What a backward writes of a tile.
 pub(in crate::norm::batch_norm) struct Outputs<'a, T> {
     pub(in crate::norm::batch_norm) dx: MatrixMut<'a, T>,
@@ -223,7 +208,7 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Differentiate<'_, T, 
     fn run<I: Isa>(self, isa: I) {
         let Self { gated, differentiating, outputs } = self;
         let [shift, scale, offset] = gated.by.coefficients();
-        let [of_dz, slope, of_all] = differentiating.0.each_ref();
+        let [of_dz, slope, of_all] = differentiating.coefficients();
         write_gradients(
             isa,
             gated,
@@ -249,7 +234,7 @@ impl<T: Element, G: Gate<T, N>, const N: usize> Kernel for Scale<'_, T, G, N> {
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
         let Self { gated, differentiating, outputs } = self;
-        let [of_dz, ..] = differentiating.0.each_ref();
+        let [of_dz, ..] = differentiating.coefficients();
         let [shift, scale, offset] = gated.by.coefficients();
         write_gradients(
             isa,
