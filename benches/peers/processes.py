@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import tempfile
 import threading
+import time
 
 import peers
 import workloads
@@ -12,6 +13,8 @@ from machine import ROOT, cores, say
 
 # A workload that takes longer is given up.
 PATIENCE_SECONDS = 900
+# A peer that computes for longer after its measurements is not waited for.
+REST_SECONDS = 5
 # What limits the peers to AVX2, as STEADYGRAD_LEVEL does the crate.
 PEERS_AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
@@ -77,6 +80,7 @@ class Peer:
             self.process.stdin.flush()
             for line in self.process.stdout:
                 if line == "\n":
+                    self.rest()
                     return lines
                 if line.startswith("{"):
                     lines.append(json.loads(line) | {"workload": workload})
@@ -86,6 +90,26 @@ class Peer:
             timer.cancel()
         say(f"{self.name} ended on {workload}: {self.why()}")
         return lines
+
+    def rest(self):
+        """Waits until it computes no more: what JAX does for a quarter of a second after short calls took half of the core, and so of
+        the speed, of whoever was measured next."""
+        until = time.monotonic() + REST_SECONDS
+        before = self.ticks()
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            now = self.ticks()
+            if now == before:
+                return
+            before = now
+
+    def ticks(self):
+        """CPU time of all its threads, in clock ticks of mostly 10 ms."""
+        try:
+            fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            return 0
+        return int(fields[11]) + int(fields[12])
 
     def complain(self, lines):
         """Says once what it could not do."""
