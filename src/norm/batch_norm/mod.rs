@@ -7,6 +7,7 @@
 mod backward;
 mod fold;
 mod forward;
+mod gradient_strip;
 mod kernel;
 mod parts;
 pub mod reference;
