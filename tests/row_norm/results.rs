@@ -1,5 +1,9 @@
 //! What norms of rows give, and what it is held against.
 
+use steadygrad::Element;
+
+use crate::common::Guarded;
+
 /// All that a forward and a backward give.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Results<T> {
@@ -9,6 +13,15 @@ pub(crate) struct Results<T> {
     pub(crate) dx: Vec<T>,
     pub(crate) dgamma: Vec<T>,
     pub(crate) dbeta: Vec<T>,
+}
+
+impl<T: Element> Results<T> {
+    /// What was written to the buffers, and nothing beside them.
+    pub(crate) fn of(statistics: [&Guarded<f64>; 2], tensors: [&Guarded<T>; 4]) -> Self {
+        let [mean, rstd] = statistics.map(|buffer| buffer.checked().to_vec());
+        let [y, dx, dgamma, dbeta] = tensors.map(|buffer| buffer.checked().to_vec());
+        Self { mean, rstd, y, dx, dgamma, dbeta }
+    }
 }
 
 /// The same in `f64`, with the magnitudes of the terms that make up each result.

@@ -63,14 +63,7 @@ impl<T: Element> Batch<T> {
         let gamma = self.gamma.as_deref();
         self.norm.backward(self.shape, dy.checked(), gamma, saved, scratch.slice(), gradients).unwrap();
         scratch.checked();
-        Results {
-            mean: mean.checked().to_vec(),
-            rstd: rstd.checked().to_vec(),
-            y: y.checked().to_vec(),
-            dx: dx.checked().to_vec(),
-            dgamma: dgamma.checked().to_vec(),
-            dbeta: dbeta.checked().to_vec(),
-        }
+        Results::of([&mean, &rstd], [&y, &dx, &dgamma, &dbeta])
     }
 
     pub(crate) fn exact(&self) -> Exact {

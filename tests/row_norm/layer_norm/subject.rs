@@ -103,14 +103,7 @@ impl<T: Element> Batch<T> {
         let saved = (mean.checked(), rstd.checked());
         self.backward(x.checked(), saved, dy.checked(), scratch.slice(), gradients).unwrap();
         scratch.checked();
-        Results {
-            mean: mean.checked().to_vec(),
-            rstd: rstd.checked().to_vec(),
-            y: y.checked().to_vec(),
-            dx: dx.checked().to_vec(),
-            dgamma: dgamma.checked().to_vec(),
-            dbeta: dbeta.checked().to_vec(),
-        }
+        Results::of([&mean, &rstd], [&y, &dx, &dgamma, &dbeta])
     }
 
     pub(crate) fn exact(&self) -> Exact {
