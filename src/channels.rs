@@ -42,7 +42,13 @@ pub(crate) fn map<I: Isa, T: Element>(
         let (mut segments, rest) = data.split_at(row.width());
         data = rest;
         if row.inner == 1 {
-            simd::map2(isa, coefficients, segments, &f);
+            simd::map2(
+                isa,
+                coefficients,
+                segments,
+                #[inline(always)]
+                |coefficient, x| f(coefficient, x),
+            );
             continue;
         }
         for &coefficient in coefficients {
@@ -72,7 +78,14 @@ pub(crate) fn map2<I: Isa, T: Element>(
         let (mut segments, rest) = data.split_at(row.width());
         data = rest;
         if row.inner == 1 {
-            simd::map3(isa, coefficients, a, segments, &f);
+            simd::map3(
+                isa,
+                coefficients,
+                a,
+                segments,
+                #[inline(always)]
+                |coefficient, a, x| f(coefficient, a, x),
+            );
             continue;
         }
         for (&coefficient, a) in coefficients.iter().zip(a.chunks_exact(row.inner)) {

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Isa, LINE, Vector};
+use super::{Isa, LINE, Vector, array_from_fn};
 use crate::Element;
 
 /// A row-major matrix with gaps between its rows, to be written. It can be cut into parts that do not overlap, also
@@ -146,19 +146,19 @@ pub(crate) fn load_tile<I: Isa, T: Element, const ROWS: usize, const PANELS: usi
     row: usize,
 ) -> [[T::Vector<I>; PANELS]; ROWS] {
     let start = c.tile_start(row, ROWS, PANELS * T::Vector::<I>::LANES);
-    core::array::from_fn(super::inlined(
+    array_from_fn(
         #[inline(always)]
-        |row: usize| {
-            core::array::from_fn(super::inlined(
+        |row| {
+            array_from_fn(
                 #[inline(always)]
-                |panel: usize| {
+                |panel| {
                     let from = start.wrapping_add(row * c.stride + panel * T::Vector::<I>::LANES);
                     // SAFETY: columns of a row that `tile_start` has found in `c`.
                     unsafe { Vector::load(isa, from) }
                 },
-            ))
+            )
         },
-    ))
+    )
 }
 
 /// Writes what [`load_tile`] reads.

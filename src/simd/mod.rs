@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "the instruction sets are reached here and nowhere else")]
 
+mod arrays;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +27,7 @@ use core::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::Element;
 
+pub(crate) use arrays::{array_from_fn, map_array};
 pub(crate) use channels::{
     Fold, STRIP, STRIP_IN_L2, STRIP_RUNS, Slots, Tile, fold_run, map_channels, put, totals_of_channels,
 };
@@ -34,9 +36,9 @@ pub(crate) use level::{Active, dispatch};
 pub(crate) use matrix::{MatrixMut, load_tile, store_tile};
 pub(crate) use products::{Products, Source, map_products, sum_products};
 pub(crate) use slices::{
-    APART_BLOCK, FOLD_BLOCK, InOut, Store, StoreInto, combine, fold_apart_f64, fold_f64, fold2_f64, inlined,
-    load, load_partial, map, map_ahead, map_memory, map2, map3, max, max_abs, splat, update, widen,
-    widen_partial,
+    APART_BLOCK, FOLD_BLOCK, InOut, Store, StoreInto, before_lines, combine, edges, fold_apart_f64, fold_f64,
+    fold2_f64, inlined, load, load_partial, map, map_ahead, map_memory, map2, map3, max, max_abs, splat,
+    update, widen, widen_partial, worth_lines,
 };
 pub(crate) use tile::{Ahead, Left, Lines, Right, TALLEST, multiply_tile, transpose_block};
 pub(crate) use zip::zip;

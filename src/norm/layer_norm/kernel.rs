@@ -29,7 +29,11 @@ impl Rule for Deviation {
                 );
                 let sums =
                     simd::fold_run(isa, [x], simd::splat(isa, about), zeros, (itself, add_deviation, |_| ()));
-                let sums = sums.map(Vector::sum);
+                let sums = simd::map_array(
+                    sums,
+                    #[inline(always)]
+                    |sum: I::F64| sum.sum(),
+                );
                 let (mean, squares) = moments_of_sums(about, sums, count);
                 (mean, squares, squares >= KEPT * sums[1])
             },

@@ -15,12 +15,19 @@ const ROUNDS: usize = 10;
 #[inline(always)]
 fn group<I: Isa>(isa: I, stream: Philox, number: u64, places: [[u32; 8]; 2]) -> [[I::Words; 2]; 4] {
     let halves = |value: u64| (value as u32, (value >> 32) as u32);
-    let all = |value: u32| <I::Words as Words>::new(isa, value);
+    let all = simd::inlined(
+        #[inline(always)]
+        |value: u32| <I::Words as Words>::new(isa, value),
+    );
     // A group starts at a multiple of 16, so adding a place changes no other bit.
     let (low, high) = halves(number.wrapping_mul(16));
     let (c, d) = halves(stream.counter);
     let (mut key, mut other_key) = halves(stream.key);
-    let [first, second] = places.map(|places| all(low).xor(Words::from_array(isa, places)));
+    let [first, second] = simd::map_array(
+        places,
+        #[inline(always)]
+        |places| all(low).xor(Words::from_array(isa, places)),
+    );
     let mut blocks = [[first, all(high), all(c), all(d)], [second, all(high), all(c), all(d)]];
     for _ in 0..ROUNDS {
         for x in &mut blocks {

@@ -126,6 +126,11 @@ fn map_apart<I: Isa, T: Element>(isa: I, x: &mut [T], f: impl Fn(T::Vector<I>) -
                 unsafe { f(x).store(place) };
             }
         }
-        map(isa, InOut::in_place(rest), &f);
+        map(
+            isa,
+            InOut::in_place(rest),
+            #[inline(always)]
+            |x| f(x),
+        );
     }
 }

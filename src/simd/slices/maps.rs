@@ -6,7 +6,7 @@ use crate::{Element, Level};
 
 /// Elements before the first cache line of an output, fewer than a line has.
 #[inline(always)]
-fn before_lines<T>(output: *const T) -> usize {
+pub(crate) fn before_lines<T>(output: *const T) -> usize {
     output.addr().wrapping_neg() % LINE / size_of::<T>()
 }
 
@@ -15,7 +15,7 @@ fn before_lines<T>(output: *const T) -> usize {
 /// Large memory from glibc begins 16 bytes behind a line. From there, on a Zen 4, ReLU of 4096 elements took 1.65 of the time from a
 /// line on. Vectors of the portable level are narrow enough.
 #[inline(always)]
-fn worth_lines<I: Isa, T>(output: *const T, len: usize) -> usize {
+pub(crate) fn worth_lines<I: Isa, T>(output: *const T, len: usize) -> usize {
     /// Lines of an output from which it is worth it: of 4096 elements it saves 0.2 ns a line, and the part of a vector takes some ns.
     const WORTH: usize = 32;
     let is_worth_it = !matches!(I::LEVEL, Level::Portable) && len >= WORTH * LINE / size_of::<T>();
@@ -25,7 +25,7 @@ fn worth_lines<I: Isa, T>(output: *const T, len: usize) -> usize {
 /// Calls `edge` for the elements before `head` and those from `rest` on, parts of a vector each, in one place: its code is not
 /// compiled for both.
 #[inline(always)]
-fn edges(head: usize, rest: usize, len: usize, edge: impl Fn(usize, usize)) {
+pub(crate) fn edges(head: usize, rest: usize, len: usize, mut edge: impl FnMut(usize, usize)) {
     if head == 0 && rest == len {
         return;
     }

@@ -6,7 +6,7 @@ mod maps;
 
 pub(crate) use apart::{APART_BLOCK, fold_apart_f64, map_memory};
 pub(crate) use folds::{FOLD_BLOCK, fold_f64, fold2_f64, max, max_abs, widen, widen_partial};
-pub(crate) use maps::{combine, map, map_ahead, map2, map3, update};
+pub(crate) use maps::{before_lines, combine, edges, map, map_ahead, map2, map3, update, worth_lines};
 
 use super::machine::largest_cache;
 use super::{Isa, Vector};
