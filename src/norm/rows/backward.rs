@@ -1,62 +1,13 @@
-//! The sums of a row, then its gradient while it is in cache; the sums for γ and β by block.
+//! The sums of a row, then its gradient while it is in cache.
 
 use core::marker::PhantomData;
 
+use super::blocks::{Gradients, Layout, begin_alike, reduce, sums_of_group};
 use super::{Hat, Measured, Rule, ahead};
+use crate::Element;
 use crate::norm::NormGradients;
-use crate::parallel::{self, Offset, Rows, row_block};
-use crate::simd::{self, Active, InOut, Isa, Kernel, LINE, MAX_LANES, Store, StoreInto, Vector, dispatch};
-use crate::{Element, RowShape};
-
-/// `x`, `dy` and `dx` of rows, with their means (if there are any) and inverse deviations.
-pub(in crate::norm) type Gradients<'a, T> =
-    (Rows<(&'a [T], &'a [T], &'a mut [T])>, Option<&'a [f64]>, &'a [f64]);
-
-/// Blocks of the backward, at most, and rows of one whose parameters are one an element, at least: the block's own sums
-/// are then a thirtieth of what it reads.
-const MOST_BLOCKS: usize = 32;
-const LEAST_ROWS: usize = 16;
-
-/// The rows of a backward, and the parameters that take turns in them: as [`Weights`](super::Weights) has them.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    pub(in crate::norm) rows: usize,
-    pub(in crate::norm) cols: usize,
-    pub(in crate::norm) groups: usize,
-    pub(in crate::norm) inner: usize,
-}
-
-impl Layout {
-    /// Rows whose sums for γ and β are taken together.
-    fn block(self) -> usize {
-        let block = row_block(self.cols).max(self.rows.div_ceil(MOST_BLOCKS));
-        if self.inner == 1 { block.max(LEAST_ROWS) } else { block }
-    }
-
-    /// Numbers of one sum of a row: a parameter each, in whole vectors where the elements of a vector have their own.
-    fn width(self) -> usize {
-        if self.inner > 1 {
-            return self.cols / self.inner;
-        }
-        self.cols.checked_next_multiple_of(MAX_LANES).unwrap_or(usize::MAX)
-    }
-
-    /// Numbers of scratch that a backward needs: the sums for γ and β of each block.
-    pub(in crate::norm) fn scratch_len(self) -> usize {
-        if self.rows == 0 || self.cols == 0 {
-            return 0;
-        }
-        let blocks = self.rows.div_ceil(self.block());
-        self.width().saturating_mul(self.groups).saturating_mul(2).saturating_mul(blocks)
-    }
-}
-
-/// Rows with a parameter an element.
-impl From<RowShape> for Layout {
-    fn from(RowShape { rows, cols }: RowShape) -> Self {
-        Self { rows, cols, groups: 1, inner: 1 }
-    }
-}
+use crate::parallel::{Offset, Rows};
+use crate::simd::{self, Active, Isa, Kernel, LINE, MAX_LANES, Store, StoreInto, Vector, dispatch};
 
 /// `dx` of each row, and the sums for γ and β added to `sums`.
 struct Backward<'a, T, R> {
@@ -79,9 +30,8 @@ impl<T: Element, R: Rule> Kernel for Backward<'_, T, R> {
         let count = x.len() / cols;
         // Every vector is a line then. Where rows share lines, those at both ends of a row would go through the caches: of 4096x768
         // that took 1.4 of the time of ordinary stores in f32, 0.9 in f64.
-        let streams = store == Store::Streaming
-            && dx.as_ptr().addr().is_multiple_of(LINE)
-            && (cols * size_of::<T>()).is_multiple_of(LINE);
+        let streams =
+            store == Store::Streaming && dx.as_ptr().addr().is_multiple_of(LINE) && begin_alike::<T>(cols);
         let most = if groups == 1 { rows_together::<T>(cols) } else { 1 };
         let mut row = 0;
         while row < count {
@@ -142,21 +92,6 @@ impl<T: Element> RowGradient<T> {
     }
 }
 
-/// Σ dy · x̂ and Σ dy of one of `groups`, out of those of all; `None` where there are none.
-#[inline(always)]
-pub(in crate::norm) fn sums_of_group(
-    sums: &mut [f64],
-    groups: usize,
-    group: usize,
-) -> Option<(&mut [f64], &mut [f64])> {
-    if sums.is_empty() {
-        return None;
-    }
-    let (hat, plain) = sums.split_at_mut(sums.len() / 2);
-    let width = plain.len() / groups;
-    Some((&mut hat[group * width..][..width], &mut plain[group * width..][..width]))
-}
-
 /// Vectors of terms, and rows of the sums for γ and β, that are added before they become `f64`. Each has been rounded as a
 /// product; adding four rounds no more than that.
 const TOGETHER: usize = 4;
@@ -214,7 +149,8 @@ pub(crate) fn row_sums<I: Isa, T: Element, R: Rule>(
         add([g, g * hat]);
         at += lanes;
     }
-    sums.map(
+    simd::map_array(
+        sums,
         #[inline(always)]
         |[low, high]: [I::F64; 2]| (low + high).sum(),
     )
@@ -258,7 +194,8 @@ impl<T: Element, R: Rule> Together<'_, T, R> {
             of_row[row] = RowGradient::new::<R>(measured, sums, cols);
         }
         let ahead = ahead(self.x.len());
-        let mut at = 0;
+        let head = if begin_alike::<T>(cols) { simd::worth_lines::<I, T>(self.dx.as_ptr(), cols) } else { 0 };
+        let mut at = head;
         while at + lanes <= cols {
             for row in 0..ROWS {
                 let next = row * cols + at + ahead;
@@ -268,15 +205,19 @@ impl<T: Element, R: Rule> Together<'_, T, R> {
                     isa.prefetch(self.dx.as_ptr().wrapping_add(next));
                 }
             }
-            self.strip::<I, ROWS, STREAMS>(isa, of_row, at, lanes, simd::load::<I, T>);
+            self.strip::<I, ROWS, STREAMS>(isa, of_row, at, lanes);
             at += lanes;
         }
-        if at < cols {
-            self.strip::<I, ROWS, STREAMS>(isa, of_row, at, cols - at, simd::load_partial::<I, T>);
-        }
+        simd::edges(
+            head,
+            at,
+            cols,
+            #[inline(always)]
+            |at, count| self.strip::<I, ROWS, false>(isa, of_row, at, count),
+        );
     }
 
-    /// The vectors of `count` elements at a column, which `take` reads.
+    /// The vectors of `count` elements at a column, a whole one or a part of it.
     #[inline(always)]
     fn strip<I: Isa, const ROWS: usize, const STREAMS: bool>(
         &mut self,
@@ -284,17 +225,20 @@ impl<T: Element, R: Rule> Together<'_, T, R> {
         of_row: [RowGradient<T>; ROWS],
         at: usize,
         count: usize,
-        take: impl Fn(I, &[T]) -> T::Vector<I>,
     ) {
-        let cols = self.x.len() / ROWS;
+        let (lanes, cols) = (T::Vector::<I>::LANES, self.x.len() / ROWS);
+        let take = simd::inlined(
+            #[inline(always)]
+            |x: &[T]| if count == lanes { simd::load(isa, x) } else { simd::load_partial(isa, x) },
+        );
         let gamma = self.gamma.map(
             #[inline(always)]
-            |gamma| take(isa, &gamma[at..at + count]),
+            |gamma| take(&gamma[at..at + count]),
         );
         let mut sums = [simd::splat(isa, T::zero()); 2];
         for (row, of_row) in of_row.into_iter().enumerate() {
             let here = row * cols + at..row * cols + at + count;
-            let (x, dy) = (take(isa, &self.x[here.clone()]), take(isa, &self.dy[here.clone()]));
+            let (x, dy) = (take(&self.x[here.clone()]), take(&self.dy[here.clone()]));
             let hat = R::hat(x, of_row.hat);
             let g = match gamma {
                 Some(gamma) => dy * gamma,
@@ -304,60 +248,22 @@ impl<T: Element, R: Rule> Together<'_, T, R> {
             sums = if row == 0 { [hat * dy, dy] } else { [hat.mul_add(dy, sums[0]), sums[1] + dy] };
         }
         if let Some((of_gamma, of_beta)) = &mut self.sums {
-            add_wide::<I, T>(isa, sums[0], &mut of_gamma[at..]);
-            add_wide::<I, T>(isa, sums[1], &mut of_beta[at..]);
+            add_wide::<I, T>(isa, sums[0], &mut of_gamma[at..at + count]);
+            add_wide::<I, T>(isa, sums[1], &mut of_beta[at..at + count]);
         }
     }
 }
 
-/// `sums[lane] += x[lane]`, in `f64`.
+/// `sums[lane] += x[lane]`, in `f64`, for as many lanes as there are sums.
 #[inline(always)]
 fn add_wide<I: Isa, T: Element>(isa: I, x: T::Vector<I>, sums: &mut [f64]) {
     let zero = simd::splat(isa, T::zero());
     let parts = T::widen(isa, [x, zero, zero, zero]);
-    for (part, sums) in parts.into_iter().zip(sums[..T::Vector::<I>::LANES].chunks_exact_mut(I::F64::LANES)) {
-        (simd::load(isa, sums) + part).store_into(sums);
-    }
-}
-
-/// `to += from`.
-struct Add<'a> {
-    from: &'a [f64],
-    to: &'a mut [f64],
-}
-
-impl Kernel for Add<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        simd::map2(
-            isa,
-            self.from,
-            InOut::in_place(self.to),
-            #[inline(always)]
-            |from: I::F64, to| to + from,
-        );
-    }
-}
-
-/// Adds the sums of each group to the gradients of its parameters.
-struct AddToParameters<'a, T> {
-    sums: &'a [f64],
-    width: usize,
-    gradient: &'a mut [T],
-    /// Parameters of a group.
-    count: usize,
-}
-
-impl<T: Element> Kernel for AddToParameters<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<I: Isa>(self, _isa: I) {
-        let groups = self.gradient.chunks_exact_mut(self.count).zip(self.sums.chunks_exact(self.width));
-        for (gradient, sums) in groups {
-            for (gradient, sum) in gradient.iter_mut().zip(sums) {
-                *gradient = T::from_f64(gradient.to_f64() + sum);
-            }
+    for (part, sums) in parts.into_iter().zip(sums.chunks_mut(I::F64::LANES)) {
+        if sums.len() == I::F64::LANES {
+            (simd::load(isa, sums) + part).store_into(sums);
+        } else {
+            (simd::load_partial(isa, sums) + part).store_partial_into(sums);
         }
     }
 }
@@ -376,38 +282,4 @@ pub(in crate::norm) fn backward<T: Element, R: Rule>(
     reduce(layout, inputs, measured, scratch, gradients, |rows, sums| {
         dispatch(active, Backward { rule: PhantomData::<R>, gamma, groups, rows, sums, store });
     });
-}
-
-/// Calls `each` on the rows of every block, with a place for their sums (none where nobody asks for them), and adds the
-/// sums of all to the gradients of the parameters.
-pub(in crate::norm) fn reduce<T: Element>(
-    layout: Layout,
-    (x, dy): (&[T], &[T]),
-    (mean, rstd): (Option<&[f64]>, &[f64]),
-    scratch: &mut [f64],
-    gradients: NormGradients<'_, T>,
-    each: impl Fn(Offset<Gradients<'_, T>>, &mut [f64]) + Sync,
-) {
-    if x.is_empty() {
-        return;
-    }
-    let active = Active::current();
-    let has_parameters = gradients.has_parameters();
-    let NormGradients { input: dx, gamma: dgamma, beta: dbeta } = gradients;
-    let Layout { cols, groups, inner, .. } = layout;
-    let rows = Offset { first: 0, data: (Rows { data: (x, dy, dx), width: cols }, mean, rstd) };
-    if !has_parameters {
-        parallel::for_each(rows, row_block(cols), |rows| each(rows, &mut []));
-        return;
-    }
-    let width = layout.width();
-    parallel::reduce_slots(rows, layout.block(), scratch, 2 * groups * width, each, |to, from| {
-        dispatch(active, Add { from, to });
-    });
-    let (hat, plain) = scratch.split_at(groups * width);
-    for (sums, gradient) in [(hat, dgamma), (plain, dbeta)] {
-        if let Some(gradient) = gradient {
-            dispatch(active, AddToParameters { sums, width, gradient, count: cols / inner });
-        }
-    }
 }

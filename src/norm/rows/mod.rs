@@ -3,10 +3,12 @@
 //! The mean is an `f64`, which an `f32` may not hold: the differences from it are taken in two steps.
 
 mod backward;
+mod blocks;
 mod forward;
 
-pub(super) use backward::{Gradients, Layout, backward, reduce, sums_of_group};
+pub(super) use backward::backward;
 pub(crate) use backward::{RowGradient, row_sums};
+pub(super) use blocks::{Gradients, Layout, reduce, sums_of_group};
 pub(super) use forward::forward;
 
 use super::Affine;

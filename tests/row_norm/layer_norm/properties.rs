@@ -3,24 +3,27 @@
 use proptest::prelude::*;
 use steadygrad::norm::{Affine, LayerNorm, NormGradients, RmsNorm, SavedRows};
 use steadygrad::reference::layer_norm;
-use steadygrad::{Level, RowShape};
+use steadygrad::{Element, Level, RowShape};
 
 use super::subject::{BOTH, Batch, Norm};
 use crate::common::{Guarded, assert_same_bits, each_level, each_pool, numbers, widen};
 use crate::row_norm::results::Results;
 
+fn assert_same<T: Element>(other: &Results<T>, expected: &Results<T>, context: &dyn Fn() -> String) {
+    assert_same_bits(&other.mean, &expected.mean, context);
+    assert_same_bits(&other.rstd, &expected.rstd, context);
+    assert_same_bits(&other.y, &expected.y, context);
+    assert_same_bits(&other.dx, &expected.dx, context);
+    assert_same_bits(&other.dgamma, &expected.dgamma, context);
+    assert_same_bits(&other.dbeta, &expected.dbeta, context);
+}
+
 fn check_equal_bits(norm: Norm) {
-    for (rows, cols) in [(1, 70_001), (300, 1000), (4099, 33), (2, 9)] {
+    for (rows, cols) in [(1, 70_001), (300, 1000), (4099, 33), (70, 1024), (2, 9)] {
         let batch = Batch::<f32>::new(norm, rows, cols, 0, 1e-5);
         let expected = batch.run(0);
-        let same = |other: &Results<f32>, context: &dyn Fn() -> String| {
-            assert_same_bits(&other.mean, &expected.mean, context);
-            assert_same_bits(&other.rstd, &expected.rstd, context);
-            assert_same_bits(&other.y, &expected.y, context);
-            assert_same_bits(&other.dx, &expected.dx, context);
-            assert_same_bits(&other.dgamma, &expected.dgamma, context);
-            assert_same_bits(&other.dbeta, &expected.dbeta, context);
-        };
+        let same =
+            |other: &Results<f32>, context: &dyn Fn() -> String| assert_same(other, &expected, context);
         each_pool(|threads| same(&batch.run(1), &|| format!("{rows}x{cols} on {threads} threads")));
         for level in Level::available().filter(|&level| level != Level::Portable) {
             let other = Level::scoped(level, || batch.run(2)).unwrap();
@@ -39,6 +42,28 @@ fn layer_norm_has_the_same_bits_on_any_pool_and_level() {
 #[test]
 fn rms_norm_has_the_same_bits_on_any_pool_and_level() {
     check_equal_bits(Norm::Rms);
+}
+
+/// Rows of whole lines, of which one or four are taken at a time, begin at each element of a line.
+fn check_places<T: Element>(norm: Norm) {
+    for (rows, cols) in [(18, 512), (19, 1536)] {
+        let batch = Batch::<T>::new(norm, rows, cols, 0, 1e-5);
+        each_level(|level| {
+            let expected = batch.run(0);
+            for offset in 1..64 / size_of::<T>() {
+                let context = || format!("{norm:?} of {rows}x{cols} at {level}, {offset} elements on");
+                assert_same(&batch.run(offset), &expected, &context);
+            }
+        });
+    }
+}
+
+#[test]
+fn row_norms_have_the_same_bits_wherever_memory_begins() {
+    for norm in BOTH {
+        check_places::<f32>(norm);
+        check_places::<f64>(norm);
+    }
 }
 
 #[test]
