@@ -11,28 +11,18 @@ is what `benches/peers/run.py` is for. Another compiler makes other code: with a
 """
 import argparse
 import concurrent.futures
-import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-TABLE = HERE / "counts.tsv"
+from builds import ROOT, benches
+
+TABLE = ROOT / "benches/guard/counts.tsv"
 GROWTH = 1.05
 # Calls counted, after one that is not.
 CALLS = 4
-
-
-def binary():
-    build = ["cargo", "bench", "--bench", "workloads", "--no-run", "--message-format=json-render-diagnostics"]
-    result = subprocess.run(build, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    if result.returncode != 0:
-        sys.exit("the bench did not build")
-    artifacts = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    return next(a["executable"] for a in artifacts if a.get("executable") and a.get("target", {}).get("name") == "workloads")
 
 
 def count(bench, name):
@@ -74,7 +64,7 @@ def main():
         return
     compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
     made_by, expected = read()
-    bench = given.bench or binary()
+    bench = given.bench or benches("--bench", "workloads")["workloads"]
     names = [name for name in expected if given.only in name]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = dict(zip(names, pool.map(lambda name: count(bench, name), names)))

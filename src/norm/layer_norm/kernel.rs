@@ -27,8 +27,11 @@ impl Rule for Deviation {
                     #[inline(always)]
                     |x: [T::Vector<I>; 1]| x,
                 );
-                let sums =
-                    simd::fold_run(isa, [x], simd::splat(isa, about), zeros, (itself, add_deviation, |_| ()));
+                let add = simd::inlined(
+                    #[inline(always)]
+                    |x: [I::F64; 1], about: I::F64, sums: [I::F64; 2]| add_deviation(x, about, sums),
+                );
+                let sums = simd::fold_run(isa, [x], simd::splat(isa, about), zeros, (itself, add, |_| ()));
                 let sums = simd::map_array(
                     sums,
                     #[inline(always)]

@@ -181,7 +181,11 @@ impl<T: Element, P, F, const N: usize, const K: usize> Fold<'_, T, P, F, N, K> {
                     }
                 },
             );
-            let sums = fold_run(isa, runs, about, sums, (prepare, &self.f, touch));
+            let f = inlined(
+                #[inline(always)]
+                |x, about, sums| (self.f)(x, about, sums),
+            );
+            let sums = fold_run(isa, runs, about, sums, (prepare, f, touch));
             sums[0].store_into(first);
             sums[1].store_into(second);
         }

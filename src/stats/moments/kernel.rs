@@ -101,7 +101,10 @@ impl<T: Element> Kernel for OfTile<'_, T> {
                 #[inline(always)]
                 |x: [T::Vector<I>; 1], _: [T::Vector<I>; 0]| x,
             ),
-            f: add_deviation,
+            f: simd::inlined(
+                #[inline(always)]
+                |x: [I::F64; 1], about: I::F64, sums: [I::F64; 2]| add_deviation(x, about, sums),
+            ),
         };
         fold.run(isa);
         *channels = tile.width().div_ceil(inner);
